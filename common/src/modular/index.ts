@@ -1,0 +1,3 @@
+export type { Exposure, FixedBase, ModularEngine, PowerJob, Ring } from './engine.js';
+export { createPortableEngine } from './portable.js';
+export type { PortableEngineOptions } from './portable.js';

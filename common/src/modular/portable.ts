@@ -1,0 +1,152 @@
+import { availableParallelism } from 'node:os';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+import { bitLength } from '../random.js';
+import type { FixedBase, ModularEngine, PowerJob, Ring } from './engine.js';
+import { Comb, inverses, jacobi, product } from './kernel.js';
+import { runTask } from './tasks.js';
+import { WorkerPool } from './worker-pool.js';
+import type { WorkerTask } from './worker-protocol.js';
+
+/** Below this size a batch costs less than sending it to another thread. */
+const WORTH_SENDING_BITS = 1024;
+
+/** Options of the portable engine. */
+export interface PortableEngineOptions {
+  /** Worker threads for batches; 0 keeps everything on the calling thread. Default: one a core. */
+  readonly threads?: number;
+}
+
+/** The portable engine: BigInt and `bigint-crypto-utils`, spread over worker threads. */
+export function createPortableEngine(options: PortableEngineOptions = {}): ModularEngine {
+  return new PortableEngine(options.threads ?? availableParallelism());
+}
+
+class PortableEngine implements ModularEngine {
+  readonly kind = 'portable';
+  readonly #pool: WorkerPool | undefined;
+  #closed = false;
+
+  constructor(threads: number) {
+    this.#pool = threads > 0 ? new WorkerPool(threads) : undefined;
+  }
+
+  ring(modulus: bigint): Ring {
+    this.#requireOpen();
+    if (modulus <= 1n || (modulus & 1n) === 0n) throw new RangeError('modulus must be odd and > 1');
+    return new PortableRing(modulus, this.#pool, () => {
+      this.#requireOpen();
+    });
+  }
+
+  async jacobi(values: readonly bigint[], n: bigint): Promise<number[]> {
+    this.#requireOpen();
+    return mapYielding(values, (value) => jacobi(value, n));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#pool?.close();
+  }
+
+  #requireOpen(): void {
+    if (this.#closed) throw new Error('the arithmetic engine is closed');
+  }
+}
+
+class PortableRing implements Ring {
+  readonly modulus: bigint;
+  readonly #pool: WorkerPool | undefined;
+  readonly #requireOpen: () => void;
+
+  constructor(modulus: bigint, pool: WorkerPool | undefined, requireOpen: () => void) {
+    this.modulus = modulus;
+    this.#pool = pool;
+    this.#requireOpen = requireOpen;
+  }
+
+  multiply(a: bigint, b: bigint): bigint {
+    return (a * b) % this.modulus;
+  }
+
+  async products(lists: readonly (readonly bigint[])[]): Promise<bigint[]> {
+    this.#requireOpen();
+    return mapYielding(lists, (factors) => product(this.modulus, factors));
+  }
+
+  async powers(jobs: readonly PowerJob[]): Promise<bigint[]> {
+    return this.#spread(jobs, (share) => ({ kind: 'powers', modulus: this.modulus, jobs: share }));
+  }
+
+  async multiPowers(lists: readonly (readonly PowerJob[])[]): Promise<bigint[]> {
+    return this.#spread(lists, (share) => ({
+      kind: 'multiPowers',
+      modulus: this.modulus,
+      jobs: share,
+    }));
+  }
+
+  async inverses(values: readonly bigint[]): Promise<bigint[]> {
+    this.#requireOpen();
+    await nextTurn();
+    return inverses(this.modulus, values);
+  }
+
+  fixedBase(base: bigint, maxExponentBits: number): FixedBase {
+    return new PortableFixedBase(this.modulus, base, maxExponentBits, this.#requireOpen);
+  }
+
+  async #spread<Job>(
+    jobs: readonly Job[],
+    task: (share: readonly Job[]) => WorkerTask,
+  ): Promise<bigint[]> {
+    this.#requireOpen();
+    const pool = this.#pool;
+    if (pool === undefined || bitLength(this.modulus) < WORTH_SENDING_BITS) {
+      return mapYielding(jobs, (job) => runTask(task([job]))[0] ?? 1n);
+    }
+    // One share a job: jobs of this size outweigh the message, and no thread waits for another.
+    const results = await Promise.all(jobs.map((job) => pool.run(task([job]))));
+    return results.flat();
+  }
+}
+
+class PortableFixedBase implements FixedBase {
+  readonly base: bigint;
+  readonly maxExponentBits: number;
+  readonly #modulus: bigint;
+  readonly #requireOpen: () => void;
+  #comb: Comb | undefined;
+
+  constructor(modulus: bigint, base: bigint, maxExponentBits: number, requireOpen: () => void) {
+    this.base = base;
+    this.maxExponentBits = maxExponentBits;
+    this.#modulus = modulus;
+    this.#requireOpen = requireOpen;
+  }
+
+  async power(exponents: readonly bigint[]): Promise<bigint[]> {
+    this.#requireOpen();
+    for (const exponent of exponents) {
+      if (exponent < 0n || bitLength(exponent) > this.maxExponentBits) {
+        throw new RangeError('exponent is out of range');
+      }
+    }
+    const comb = (this.#comb ??= new Comb(this.#modulus, this.base, this.maxExponentBits));
+    return mapYielding(exponents, (exponent) => comb.power(exponent));
+  }
+}
+
+/** Map on the calling thread, giving the event loop a turn after every few milliseconds. */
+async function mapYielding<T, U>(items: readonly T[], apply: (item: T) => U): Promise<U[]> {
+  const results: U[] = [];
+  let since = performance.now();
+  for (const item of items) {
+    results.push(apply(item));
+    if (performance.now() - since > 5) {
+      await nextTurn();
+      since = performance.now();
+    }
+  }
+  return results;
+}

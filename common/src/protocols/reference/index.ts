@@ -1,0 +1,12 @@
+export type { BlindedArithmetic } from './arithmetic.js';
+export { acceptQuotients, answerQuotients, requestQuotients } from './divide.js';
+export { acceptInverse, answerInverse, requestInverse } from './invert-matrix.js';
+export type { CiphertextMatrix } from './invert-matrix.js';
+export { acceptProducts, answerProducts, requestProducts } from './multiply.js';
+export { acceptOpening, answerOpening, requestOpening } from './open.js';
+export type { CiphertextPair, MaskedPair } from './pairs.js';
+export type { CryptoServiceProviderRole, ServiceProviderRole } from './roles.js';
+export { score } from './score.js';
+export { acceptDifferences, answerDifferences, requestDifferences } from './subtract.js';
+export { train } from './train.js';
+export type { ReferenceModel } from './train.js';
