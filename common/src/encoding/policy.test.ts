@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { parsePolicy } from './policy.js';
+import { selectChannels } from './schema.js';
+
+const schema = selectChannels(['HR', 'RESP']);
+const good = {
+  window: 60,
+  baseline: 'rolling',
+  retrainEvery: 10,
+  thresholdScaled: 730_286n,
+  suite: 'packed',
+  output: 'level',
+};
+
+describe('parsePolicy', () => {
+  it('accepts a policy as it is', () => {
+    expect(parsePolicy(good, schema, 'test')).toEqual(good);
+    expect(parsePolicy({ ...good, thresholdScaled: 5 }, schema, 'test').thresholdScaled).toBe(5n);
+  });
+
+  it('forgets what a fixed baseline ignores', () => {
+    const fixed = { ...good, baseline: 'fixed' };
+    for (const retrainEvery of [undefined, 0, 10]) {
+      expect(parsePolicy({ ...fixed, retrainEvery }, schema, 'test').retrainEvery).toBe(0);
+    }
+  });
+
+  it.each([
+    ['window', { window: 3 }, 'must be a whole number from 4 to 4096'],
+    ['window', { window: 4097 }, 'must be a whole number from 4 to 4096'],
+    ['window', { window: 20.5 }, 'must be a whole number from 4 to 4096'],
+    ['window', { window: '60' }, 'must be a whole number from 4 to 4096'],
+    ['baseline', { baseline: 'sliding' }, 'must be one of fixed, rolling'],
+    ['retrainEvery', { retrainEvery: 0 }, 'must be at least 1 with a rolling baseline'],
+    ['retrainEvery', { retrainEvery: -1 }, 'must be a whole number from 0 to 4294967295'],
+    ['thresholdScaled', { thresholdScaled: 0n }, 'must be a whole number from 1 to 1099511627776'],
+    ['thresholdScaled', { thresholdScaled: 1.5 }, 'must be a whole number from 1 to 1099511627776'],
+    ['suite', { suite: undefined }, 'must be one of reference, packed'],
+    ['output', { output: 'both' }, 'must be one of distance, level'],
+    [
+      'output',
+      { suite: 'reference' },
+      'must be distance with the reference suite, which opens the distance',
+    ],
+  ])('refuses a bad %s: %o', (field, change, why) => {
+    expect(() => parsePolicy({ ...good, ...change }, schema, 'policy.yaml')).toThrow(
+      expect.objectContaining({
+        code: 'SCHEMA_INVALID',
+        message: `policy.yaml: ${field} ${why}`,
+        details: { field },
+      }),
+    );
+  });
+});
