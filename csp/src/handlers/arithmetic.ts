@@ -1,0 +1,137 @@
+/** Blinded arithmetic: decode, check, play the CSP's role, encode. */
+import {
+  decodeOpenings,
+  encodeCiphertext,
+  type Bcp,
+  type Ciphertext,
+  type EncodedCiphertext,
+  type MaskedOpening,
+  type StrongDecryption,
+} from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
+import {
+  answerDifferences,
+  answerInverse,
+  answerOpening,
+  answerProducts,
+  answerQuotients,
+  type CryptoServiceProviderRole,
+  type MaskedPair,
+} from '@duoveil/common/protocols/reference';
+import { bytesFromInteger, type RandomSource } from '@duoveil/common/random';
+import { implement, unary, type Service } from '@duoveil/common/runtime';
+import { BlindedArithmeticServiceService, type MaskedPair as WirePair } from '@duoveil/proto';
+
+import type { PatientKeys } from '../keys/patient-keys.js';
+
+/** Values in one call at most: bounds the work of a request. */
+const VALUES_PER_CALL = 64;
+
+/** The largest matrix is that of the largest schema. */
+const MAX_DIMENSION = 8;
+
+/** What the handlers work with. */
+export interface ArithmeticEnvironment {
+  readonly bcp: Bcp;
+  readonly keys: PatientKeys;
+  readonly decryption: StrongDecryption;
+  readonly random: RandomSource;
+}
+
+const options = { roles: ['sp'], timeoutMs: 120_000 } as const;
+
+/** The service, for service providers only. */
+export function arithmeticService(environment: ArithmeticEnvironment): Service {
+  const { random } = environment;
+  return implement(BlindedArithmeticServiceService, {
+    subtract: unary(options, async ({ keyId, pairs }) => {
+      const csp = roleUnder(keyId, environment);
+      const masked = await decodePairs(pairs, environment);
+      return { results: encode(await answerDifferences(csp, masked, random), environment) };
+    }),
+    multiply: unary(options, async ({ keyId, pairs }) => {
+      const csp = roleUnder(keyId, environment);
+      const masked = await decodePairs(pairs, environment);
+      return { results: encode(await answerProducts(csp, masked, random), environment) };
+    }),
+    divide: unary(options, async ({ keyId, divisor, values }) => {
+      const csp = roleUnder(keyId, environment);
+      requireThat(divisor >= 1, 'divisor', 'must be at least 1');
+      const openings = await decodeValues(values, 'values', environment);
+      const answer = await answerQuotients(csp, openings, BigInt(divisor), random);
+      return { results: encode(answer, environment) };
+    }),
+    invertMatrix: unary(options, async ({ keyId, dimension, entries }) => {
+      const csp = roleUnder(keyId, environment);
+      requireThat(
+        dimension >= 1 && dimension <= MAX_DIMENSION,
+        'dimension',
+        `must be from 1 to ${String(MAX_DIMENSION)}`,
+      );
+      requireThat(entries.length === dimension ** 2, 'entries', 'must be dimension² in number');
+      const openings = await decodeValues(entries, 'entries', environment);
+      return {
+        entries: encode(await answerInverse(csp, dimension, openings, random), environment),
+      };
+    }),
+    open: unary(options, async ({ keyId, values }) => {
+      const csp = roleUnder(keyId, environment);
+      const openings = await decodeValues(values, 'values', environment);
+      const width = environment.bcp.parameters.plaintextBytes;
+      const opened = await answerOpening(csp, openings);
+      return { values: opened.map((value) => bytesFromInteger(value, width)) };
+    }),
+  });
+}
+
+function roleUnder(
+  keyId: Uint8Array,
+  { keys, decryption }: ArithmeticEnvironment,
+): CryptoServiceProviderRole {
+  return { key: keys.find(keyId), decryption };
+}
+
+async function decodeValues(
+  values: readonly EncodedCiphertext[],
+  field: string,
+  { bcp }: ArithmeticEnvironment,
+): Promise<MaskedOpening[]> {
+  requireThat(
+    values.length >= 1 && values.length <= VALUES_PER_CALL,
+    field,
+    `must hold from 1 to ${String(VALUES_PER_CALL)} values`,
+  );
+  return decodeOpenings(values, field, bcp.parameters, bcp.engine);
+}
+
+async function decodePairs(
+  pairs: readonly WirePair[],
+  environment: ArithmeticEnvironment,
+): Promise<MaskedPair[]> {
+  const sides = pairs.flatMap(({ left, right }) => {
+    if (left === undefined || right === undefined) {
+      throw messageInvalid('pairs', 'must each have left and right');
+    }
+    return [left, right];
+  });
+  const openings = await decodeValues(sides, 'pairs', environment);
+  return pairs.map((_, i) => ({
+    left: openings[2 * i] as MaskedOpening,
+    right: openings[2 * i + 1] as MaskedOpening,
+  }));
+}
+
+function encode(
+  results: readonly Ciphertext[],
+  { bcp }: ArithmeticEnvironment,
+): { a: Buffer; b: Buffer }[] {
+  return results.map((result) => encodeCiphertext(result, bcp.parameters));
+}
+
+function requireThat(condition: boolean, field: string, requirement: string): void {
+  if (!condition) throw messageInvalid(field, requirement);
+}
+
+function messageInvalid(field: string, requirement: string): Error {
+  return duoveilError('MESSAGE_INVALID', `${field} ${requirement}`, { field });
+}

@@ -1,0 +1,25 @@
+import { requirePinned, type Bcp, type ParametersDigest } from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
+import { implement, parsePatientId, unary, type Service } from '@duoveil/common/runtime';
+import { KeyServiceService } from '@duoveil/proto';
+
+import type { PatientKeys } from '../keys/patient-keys.js';
+
+/** Registration of patients' public keys, for service providers only. */
+export function keyService(bcp: Bcp, keys: PatientKeys): Service {
+  return implement(KeyServiceService, {
+    registerKey: unary(
+      { roles: ['sp'] },
+      async ({ patientId, parametersDigest, publicKey, proof }) => {
+        const patient = parsePatientId(patientId, 'patient_id');
+        requirePinned(bcp.parameters, parametersDigest.toString('hex') as ParametersDigest);
+        if (publicKey === undefined || proof === undefined) {
+          throw duoveilError('MESSAGE_INVALID', 'public_key and proof must be there', {
+            field: 'public_key',
+          });
+        }
+        return { keyId: await keys.register(patient, { publicKey: publicKey.h, ...proof }) };
+      },
+    ),
+  });
+}

@@ -1,0 +1,58 @@
+import { createHash } from 'node:crypto';
+
+import { acceptPublicKey, KeyedBcp, type Bcp, type EncodedKey } from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
+import type { PatientId } from '@duoveil/common/runtime';
+
+/**
+ * Patients' public keys, in memory only and bounded: the CSP keeps nothing about patients. A key
+ * that was pushed out is registered again by the service provider.
+ */
+export class PatientKeys {
+  readonly #bcp: Bcp;
+  readonly #capacity: number;
+  /** Least recently used first. */
+  readonly #keys = new Map<string, KeyedBcp>();
+
+  constructor(bcp: Bcp, capacity = 256) {
+    this.#bcp = bcp;
+    this.#capacity = capacity;
+  }
+
+  /**
+   * Check a key and its proof, and keep it.
+   * @returns 32 bytes that name it.
+   * @throws DuoveilError `KEY_INVALID`
+   */
+  async register(patient: PatientId, key: EncodedKey): Promise<Buffer> {
+    const id = createHash('sha256')
+      .update(`${this.#bcp.parameters.digest}/${patient}/`)
+      .update(key.publicKey)
+      .digest();
+    const name = id.toString('hex');
+    const publicKey = await acceptPublicKey(this.#bcp, key, patient);
+    this.#keep(name, this.#keys.get(name) ?? new KeyedBcp(this.#bcp, publicKey));
+    return id;
+  }
+
+  /** @throws DuoveilError `KEY_NOT_REGISTERED` */
+  find(id: Uint8Array): KeyedBcp {
+    const name = Buffer.from(id).toString('hex');
+    const key = this.#keys.get(name);
+    if (key === undefined) {
+      throw duoveilError(
+        'KEY_NOT_REGISTERED',
+        'the key is not registered: register it and try again',
+      );
+    }
+    this.#keep(name, key);
+    return key;
+  }
+
+  #keep(name: string, key: KeyedBcp): void {
+    this.#keys.delete(name);
+    this.#keys.set(name, key);
+    const [oldest] = this.#keys.keys();
+    if (this.#keys.size > this.#capacity && oldest !== undefined) this.#keys.delete(oldest);
+  }
+}

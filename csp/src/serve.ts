@@ -1,0 +1,69 @@
+import { Bcp, encodeParameters } from '@duoveil/common/bcp';
+import { MasterDecryption } from '@duoveil/common/master';
+import { createPortableEngine } from '@duoveil/common/modular';
+import { systemRandom } from '@duoveil/common/random';
+import {
+  createLogger,
+  credentialFiles,
+  implement,
+  loadTls,
+  requireSecureBits,
+  startServer,
+  unary,
+  untilStopped,
+  writeFileAtomic,
+} from '@duoveil/common/runtime';
+import { ParametersServiceService } from '@duoveil/proto';
+
+import type { CspSettings } from './config.js';
+import { arithmeticService } from './handlers/arithmetic.js';
+import { keyService } from './handlers/keys.js';
+import { loadMasterKey } from './keys/custody.js';
+import { PatientKeys } from './keys/patient-keys.js';
+
+/** Largest message either way: a full call of 64 values at 8,192 bits, with room. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+
+/** Run a crypto service provider until it is asked to stop. */
+export async function serve(settings: CspSettings): Promise<void> {
+  const stopping = untilStopped();
+  const logger = createLogger({ service: 'csp', level: settings.logLevel });
+  const tls = await loadTls(credentialFiles(settings.tls));
+  const engine = createPortableEngine();
+  logger.info('arithmetic engine', { engine: engine.kind });
+
+  const master = await loadMasterKey(
+    settings.state,
+    { kind: 'passphrase', passphrase: settings.passphrase },
+    engine,
+  );
+  const { parameters } = master;
+  requireSecureBits(parameters.bits, settings.insecureKeyBits);
+  logger.info('master key unsealed', { parameters: parameters.digest, keyBits: parameters.bits });
+
+  const bcp = new Bcp(parameters, engine);
+  const keys = new PatientKeys(bcp);
+  const decryption = await MasterDecryption.create(master, engine);
+  const server = await startServer({
+    listen: settings.listen,
+    tls,
+    logger,
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    services: [
+      implement(ParametersServiceService, {
+        getParameters: unary({ roles: ['sp', 'operator', 'auditor'] }, () =>
+          Promise.resolve({ parameters: encodeParameters(parameters) }),
+        ),
+      }),
+      keyService(bcp, keys),
+      arithmeticService({ bcp, keys, decryption, random: systemRandom }),
+    ],
+  });
+  if (settings.portFile !== undefined) {
+    await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
+  }
+
+  await stopping;
+  await server.drain(settings.graceMs);
+  await engine.close();
+}

@@ -1,0 +1,195 @@
+import {
+  decodeCiphertexts,
+  decodeParameters,
+  encodeOpening,
+  requirePinned,
+  type Bcp,
+  type Ciphertext,
+  type EncodedCiphertext,
+  type MaskedOpening,
+  type ParametersDigest,
+  type PublicParameters,
+} from '@duoveil/common/bcp';
+import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+import type { ModularEngine } from '@duoveil/common/modular';
+import type { MaskedPair } from '@duoveil/common/protocols/reference';
+import { integerFromBytes } from '@duoveil/common/random';
+import { callUnary, type Connection } from '@duoveil/common/runtime';
+import {
+  BlindedArithmeticServiceService as Arithmetic,
+  KeyServiceService as Keys,
+  ParametersServiceService as Parameters,
+} from '@duoveil/proto';
+
+import type { Patient } from './store/index.js';
+
+/** How long one call to the CSP may take, in milliseconds: calls carry a bounded number of operations. */
+const CALL_DEADLINE_MS = 60_000;
+
+/**
+ * Fetch the CSP's public parameters and accept only the pinned ones.
+ * @throws DuoveilError `PARAMETERS_MISMATCH`, `PARAMETERS_INVALID`, or what the call failed with
+ */
+export async function fetchParameters(
+  connection: Connection,
+  pinned: ParametersDigest,
+  engine: ModularEngine,
+): Promise<PublicParameters> {
+  const { parameters } = await callUnary(
+    connection,
+    Parameters.getParameters,
+    {},
+    {
+      deadlineMs: CALL_DEADLINE_MS,
+    },
+  );
+  if (parameters === undefined) throw misbehaved(connection.peer, 'no parameters');
+  const decoded = await decodeParameters(parameters, engine);
+  requirePinned(decoded, pinned);
+  return decoded;
+}
+
+/** The CSP's calls, for all patients. */
+export class CspClient {
+  readonly #connection: Connection;
+  readonly #bcp: Bcp;
+
+  constructor(connection: Connection, bcp: Bcp) {
+    this.#connection = connection;
+    this.#bcp = bcp;
+  }
+
+  /** The calls under one patient's key. */
+  forPatient(patient: Patient): PatientCsp {
+    return new PatientCsp(this.#connection, this.#bcp, patient);
+  }
+}
+
+type CallOptions = { readonly deadlineMs: number; readonly signal: AbortSignal };
+
+/**
+ * The CSP's calls under one patient's key. Each method is one attempt: who repeats one masks afresh.
+ * The CSP keeps keys in memory only; where it has forgotten this one, the attempt fails with
+ * `KEY_NOT_REGISTERED` and the next one registers it again.
+ */
+export class PatientCsp {
+  readonly #connection: Connection;
+  readonly #bcp: Bcp;
+  readonly #patient: Patient;
+  #keyId: Buffer | undefined;
+
+  constructor(connection: Connection, bcp: Bcp, patient: Patient) {
+    this.#connection = connection;
+    this.#bcp = bcp;
+    this.#patient = patient;
+  }
+
+  async subtract(pairs: readonly MaskedPair[], stop: AbortSignal): Promise<Ciphertext[]> {
+    return this.#withKey(stop, async (keyId, options) => {
+      const request = { keyId, pairs: pairs.map((pair) => this.#encodePair(pair)) };
+      const { results } = await callUnary(this.#connection, Arithmetic.subtract, request, options);
+      return this.#decode(results, pairs.length);
+    });
+  }
+
+  async multiply(pairs: readonly MaskedPair[], stop: AbortSignal): Promise<Ciphertext[]> {
+    return this.#withKey(stop, async (keyId, options) => {
+      const request = { keyId, pairs: pairs.map((pair) => this.#encodePair(pair)) };
+      const { results } = await callUnary(this.#connection, Arithmetic.multiply, request, options);
+      return this.#decode(results, pairs.length);
+    });
+  }
+
+  async divide(
+    openings: readonly MaskedOpening[],
+    divisor: number,
+    stop: AbortSignal,
+  ): Promise<Ciphertext[]> {
+    return this.#withKey(stop, async (keyId, options) => {
+      const request = { keyId, divisor, values: openings.map((value) => this.#encode(value)) };
+      const { results } = await callUnary(this.#connection, Arithmetic.divide, request, options);
+      return this.#decode(results, openings.length);
+    });
+  }
+
+  /** Entries by rows, both ways. */
+  async invertMatrix(
+    dimension: number,
+    entries: readonly MaskedOpening[],
+    stop: AbortSignal,
+  ): Promise<Ciphertext[]> {
+    return this.#withKey(stop, async (keyId, options) => {
+      const request = { keyId, dimension, entries: entries.map((value) => this.#encode(value)) };
+      const answer = await callUnary(this.#connection, Arithmetic.invertMatrix, request, options);
+      return this.#decode(answer.entries, entries.length);
+    });
+  }
+
+  /** The masked values, in `[0, N)`. */
+  async open(openings: readonly MaskedOpening[], stop: AbortSignal): Promise<bigint[]> {
+    return this.#withKey(stop, async (keyId, options) => {
+      const request = { keyId, values: openings.map((value) => this.#encode(value)) };
+      const { values } = await callUnary(this.#connection, Arithmetic.open, request, options);
+      this.#requireCount(values, openings.length);
+      return values.map((bytes) => {
+        const value = integerFromBytes(bytes);
+        if (value >= this.#bcp.parameters.modulus) {
+          throw misbehaved(this.#connection.peer, 'a value that is not below N');
+        }
+        return value;
+      });
+    });
+  }
+
+  async #withKey<Result>(
+    signal: AbortSignal,
+    call: (keyId: Buffer, options: CallOptions) => Promise<Result>,
+  ): Promise<Result> {
+    const options = { deadlineMs: CALL_DEADLINE_MS, signal };
+    const keyId = (this.#keyId ??= await this.#register(options));
+    try {
+      return await call(keyId, options);
+    } catch (error) {
+      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#keyId = undefined;
+      throw error;
+    }
+  }
+
+  async #register(options: CallOptions): Promise<Buffer> {
+    const { id, key } = this.#patient;
+    const request = {
+      patientId: id,
+      parametersDigest: Buffer.from(this.#bcp.parameters.digest, 'hex'),
+      publicKey: { h: Buffer.from(key.publicKey) },
+      proof: { commitment: Buffer.from(key.commitment), response: Buffer.from(key.response) },
+    };
+    const { keyId } = await callUnary(this.#connection, Keys.registerKey, request, options);
+    return keyId;
+  }
+
+  #encode(opening: MaskedOpening): { a: Buffer; b: Buffer } {
+    return encodeOpening(opening, this.#bcp.parameters);
+  }
+
+  #encodePair({ left, right }: MaskedPair) {
+    return { left: this.#encode(left), right: this.#encode(right) };
+  }
+
+  async #decode(encoded: readonly EncodedCiphertext[], count: number): Promise<Ciphertext[]> {
+    this.#requireCount(encoded, count);
+    return decodeCiphertexts(encoded, 'results', this.#bcp.parameters, this.#bcp.engine);
+  }
+
+  #requireCount(list: readonly unknown[], count: number): void {
+    if (list.length !== count) {
+      throw misbehaved(
+        this.#connection.peer,
+        `${String(list.length)} results where ${String(count)} were asked for`,
+      );
+    }
+  }
+}
+
+function misbehaved(peer: string, what: string): Error {
+  return duoveilError('PEER_MISBEHAVED', `${peer} answered with ${what}`, { peer });
+}

@@ -1,0 +1,184 @@
+import { createHash } from 'node:crypto';
+
+import { decodeCiphertexts, type Bcp, type EncodedCiphertext } from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
+import {
+  parsePatientId,
+  requireOwnPatient,
+  type BidiHandler,
+  type CallContext,
+  type Clock,
+} from '@duoveil/common/runtime';
+import type { IngestRequest, IngestResponse, OpenIngest, Sample } from '@duoveil/proto';
+
+import type { Monitors, Watched } from '../monitor/monitors.js';
+import type { Store } from '../store/index.js';
+import { requireParameters } from './parameters.js';
+
+/** Undecided samples of one patient beyond which its gateway is slowed down. */
+const BACKLOG = 1024;
+
+/** What the ingest handler works with. */
+export interface IngestEnvironment {
+  readonly bcp: Bcp;
+  readonly store: Store;
+  readonly monitors: Monitors;
+  readonly clock: Clock;
+}
+
+/** The stream of one gateway's samples: each is on disk before it is acknowledged. */
+export function ingest(environment: IngestEnvironment): BidiHandler<IngestRequest, IngestResponse> {
+  const newest = new Map<string, AbortController>();
+  return async (requests, send, context) => {
+    let intake: Intake | undefined;
+    for await (const { message } of requests) {
+      if (message?.$case === 'open' && intake === undefined) {
+        const watched = open(environment, message.value, context);
+        intake = await Intake.begin(environment, watched, supersede(newest, watched.patient.id));
+        await send(opened(intake.next));
+      } else if (message?.$case === 'sample' && intake !== undefined) {
+        await intake.accept(message.value, context.signal);
+        await send(acknowledged(message.value.sequence));
+      } else {
+        throw duoveilError(
+          'MESSAGE_INVALID',
+          'the first message must be "open", every later one "sample"',
+          { field: 'message' },
+        );
+      }
+    }
+  };
+}
+
+function open(
+  { bcp, monitors }: IngestEnvironment,
+  message: OpenIngest,
+  context: CallContext,
+): Watched {
+  const patient = parsePatientId(message.patientId, 'patient_id');
+  requireOwnPatient(context.identity, patient);
+  requireParameters(message.parametersDigest, bcp.parameters);
+  return monitors.of(patient);
+}
+
+/** A patient has one stream: a new one, after a connection was lost unnoticed, ends the old one. */
+function supersede(newest: Map<string, AbortController>, patient: string): AbortSignal {
+  newest.get(patient)?.abort();
+  const controller = new AbortController();
+  newest.set(patient, controller);
+  return controller.signal;
+}
+
+function opened(next: number): IngestResponse {
+  return { message: { $case: 'opened', value: { nextSequence: BigInt(next) } } };
+}
+
+function acknowledged(sequence: bigint): IngestResponse {
+  return { message: { $case: 'acknowledged', value: { sequence } } };
+}
+
+/** Takes one stream's samples in. */
+class Intake {
+  /** The sequence number that is expected next. */
+  next: number;
+  readonly #environment: IngestEnvironment;
+  readonly #watched: Watched;
+  readonly #superseded: AbortSignal;
+
+  private constructor(
+    environment: IngestEnvironment,
+    watched: Watched,
+    superseded: AbortSignal,
+    next: number,
+  ) {
+    this.#environment = environment;
+    this.#watched = watched;
+    this.#superseded = superseded;
+    this.next = next;
+  }
+
+  static async begin(
+    environment: IngestEnvironment,
+    watched: Watched,
+    superseded: AbortSignal,
+  ): Promise<Intake> {
+    const last = await environment.store.samples.last(watched.patient.id);
+    return new Intake(environment, watched, superseded, last + 1);
+  }
+
+  /** When this resolves, the sample is on disk. One that is there already must be the same. */
+  async accept(sample: Sample, signal: AbortSignal): Promise<void> {
+    const { bcp, store, clock } = this.#environment;
+    const { patient, suite, bell } = this.#watched;
+    if (this.#superseded.aborted) {
+      throw duoveilError('NOT_READY', "a newer stream of this patient's has taken over");
+    }
+    this.#requireCount(sample.ciphertexts, suite.ciphertextsPerSample);
+    const digest = digestOf(sample.ciphertexts);
+    if (sample.sequence < BigInt(this.next)) {
+      await this.#requireSame(sample.sequence, digest);
+      return;
+    }
+    if (sample.sequence > BigInt(this.next)) {
+      throw duoveilError(
+        'SEQUENCE_GAP',
+        `the next sample must have the sequence number ${String(this.next)}`,
+        { expected: BigInt(this.next) },
+      );
+    }
+    const ciphertexts = await decodeCiphertexts(
+      sample.ciphertexts,
+      'sample.ciphertexts',
+      bcp.parameters,
+      bcp.engine,
+    );
+    await this.#room(signal);
+    await store.samples.append(
+      patient.id,
+      { sequence: this.next, ciphertexts },
+      digest,
+      clock.now(),
+    );
+    this.next += 1;
+    bell.ring();
+  }
+
+  async #requireSame(sequence: bigint, digest: Buffer): Promise<void> {
+    const { store } = this.#environment;
+    const stored = await store.samples.digest(this.#watched.patient.id, Number(sequence));
+    if (stored === undefined || !digest.equals(stored)) {
+      throw duoveilError(
+        'SEQUENCE_CONFLICT',
+        `the sequence number ${String(sequence)} was used before for another sample`,
+        { sequence },
+      );
+    }
+  }
+
+  #requireCount(ciphertexts: readonly EncodedCiphertext[], count: number): void {
+    if (ciphertexts.length !== count) {
+      throw duoveilError(
+        'MESSAGE_INVALID',
+        `sample.ciphertexts must have ${String(count)} elements`,
+        { field: 'sample.ciphertexts' },
+      );
+    }
+  }
+
+  /** Wait until the monitor has caught up: gRPC's flow control then slows the gateway down. */
+  async #room(signal: AbortSignal): Promise<void> {
+    const { bell, patient } = this.#watched;
+    for (;;) {
+      const heard = bell.count;
+      const decided = await this.#environment.store.decisions.last(patient.id);
+      if (this.next - decided <= BACKLOG || signal.aborted) return;
+      await bell.next(heard, signal);
+    }
+  }
+}
+
+function digestOf(ciphertexts: readonly EncodedCiphertext[]): Buffer {
+  const hash = createHash('sha256');
+  for (const { a, b } of ciphertexts) hash.update(a).update(b);
+  return hash.digest();
+}

@@ -1,0 +1,176 @@
+import { isOutlier, toNumber } from '@duoveil/common/encoding';
+import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
+import type { Clock, Logger, Sleep } from '@duoveil/common/runtime';
+
+import type { Decision, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type { Bell } from './bell.js';
+import type { PatientSuite } from './suite.js';
+
+/** What a patient's monitor works with. */
+export interface MonitorEnvironment {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly sleep: Sleep;
+  readonly logger: Logger;
+  /** Rung when a sample came in, and by the monitor when a decision was made or a model trained. */
+  readonly bell: Bell;
+}
+
+/** How long to wait after a failure before trying the same step again, in milliseconds. */
+const PAUSE_MS = { first: 200, longest: 10_000 } as const;
+
+/** Where a patient stands. All of it follows from the store: it is read back after every failure. */
+interface Position {
+  /** The last sample that has a decision. */
+  decided: number;
+  model: StoredModel | undefined;
+  /** Samples accepted since that model was trained, or since the beginning. */
+  accepted: number;
+}
+
+/**
+ * Watches one patient: takes the samples in order, learns the baseline, decides, learns again.
+ *
+ * One step at a time: train where a training is due, else decide on the next sample, else wait. A
+ * step ends with one transaction; a step that fails or is killed leaves nothing behind and is done
+ * again from the start, under fresh masks, with the same exact result.
+ */
+export class PatientMonitor {
+  readonly #patient: Patient;
+  readonly #suite: PatientSuite;
+  readonly #environment: MonitorEnvironment;
+
+  constructor(patient: Patient, suite: PatientSuite, environment: MonitorEnvironment) {
+    this.#patient = patient;
+    this.#suite = suite;
+    this.#environment = environment;
+  }
+
+  /** Watch until the signal is aborted. A step in progress is finished first. */
+  async run(stop: AbortSignal): Promise<void> {
+    const { bell, sleep } = this.#environment;
+    let position: Position | undefined;
+    let pauseMs: number = PAUSE_MS.first;
+    while (!stop.aborted) {
+      const heard = bell.count;
+      try {
+        position ??= await this.#position();
+        const progressed = await this.#step(position);
+        pauseMs = PAUSE_MS.first;
+        if (progressed) bell.ring();
+        else await bell.next(heard, stop);
+      } catch (error) {
+        if (stop.aborted) return;
+        position = undefined;
+        this.#report(error, pauseMs);
+        await sleep(pauseMs, stop).catch(() => undefined);
+        pauseMs = Math.min(2 * pauseMs, PAUSE_MS.longest);
+      }
+    }
+  }
+
+  async #position(): Promise<Position> {
+    const { id } = this.#patient;
+    const { decisions, models } = this.#environment.store;
+    const model = await models.latest(id);
+    return {
+      decided: await decisions.last(id),
+      model,
+      accepted: await decisions.acceptedAfter(id, model?.throughSequence ?? 0),
+    };
+  }
+
+  /** @returns whether there was anything to do. */
+  async #step(position: Position): Promise<boolean> {
+    if (this.#trainingIsDue(position)) {
+      await this.#train(position);
+      return true;
+    }
+    const { store } = this.#environment;
+    const sample = await store.samples.find(this.#patient.id, position.decided + 1);
+    if (sample === undefined) return false;
+    await this.#decide(position, sample);
+    return true;
+  }
+
+  #trainingIsDue({ model, accepted }: Position): boolean {
+    const { window, baseline, retrainEvery } = this.#patient.policy;
+    if (model === undefined) return accepted >= window;
+    return baseline === 'rolling' && accepted >= retrainEvery;
+  }
+
+  async #train(position: Position): Promise<void> {
+    const { store, clock, logger } = this.#environment;
+    const { id, policy } = this.#patient;
+    const samples = await store.samples.lastAccepted(id, policy.window);
+    const startedMs = clock.monotonicMs();
+    const ciphertexts = await this.#suite.train(samples);
+    const model: StoredModel = {
+      number: (position.model?.number ?? 0) + 1,
+      throughSequence: position.decided,
+      ciphertexts,
+      trainMs: clock.monotonicMs() - startedMs,
+    };
+    await store.models.insert(id, model, this.#keptWith(model), clock.now());
+    position.model = model;
+    position.accepted = 0;
+    logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
+  }
+
+  async #decide(position: Position, sample: StoredSample): Promise<void> {
+    const { store, clock } = this.#environment;
+    const decision: Decision = {
+      sequence: sample.sequence,
+      outcome:
+        position.model === undefined
+          ? { kind: 'learning' }
+          : await this.#score(position.model, sample),
+    };
+    await store.decisions.insert(
+      this.#patient.id,
+      decision,
+      this.#keptWith(position.model),
+      clock.now(),
+    );
+    position.decided = sample.sequence;
+    if (isAccepted(decision)) position.accepted += 1;
+  }
+
+  async #score(model: StoredModel, sample: StoredSample): Promise<Decision['outcome']> {
+    const { clock, logger } = this.#environment;
+    const startedMs = clock.monotonicMs();
+    const distance = await this.#suite.score(model, sample);
+    if (distance === undefined) {
+      logger.warn('a sample is not of its schema and cannot be scored', {
+        sequence: sample.sequence,
+      });
+      return { kind: 'unscorable' };
+    }
+    return {
+      kind: 'scored',
+      outlier: isOutlier(distance, this.#patient.policy.thresholdScaled),
+      squaredDistance: toNumber(distance),
+      model: model.number,
+      latencyMs: clock.monotonicMs() - startedMs,
+    };
+  }
+
+  /** How many accepted samples' ciphertexts a later training will need. */
+  #keptWith(model: StoredModel | undefined): number {
+    const { window, baseline } = this.#patient.policy;
+    return model === undefined || baseline === 'rolling' ? window : 0;
+  }
+
+  #report(error: unknown, pauseMs: number): void {
+    const known = toDuoveilError(error);
+    const level = isDuoveilError(known, 'INTERNAL') ? 'error' : 'warn';
+    this.#environment.logger[level]('a step failed and will be done again', {
+      error: known,
+      pauseMs,
+    });
+  }
+}
+
+function isAccepted({ outcome }: Decision): boolean {
+  return outcome.kind === 'learning' || (outcome.kind === 'scored' && !outcome.outlier);
+}

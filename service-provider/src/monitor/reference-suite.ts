@@ -1,0 +1,56 @@
+import { KeyedBcp, type Bcp, type Ciphertext } from '@duoveil/common/bcp';
+import { distanceBounds, reconstruct, scaleOf, type Rational } from '@duoveil/common/encoding';
+import { score, train, type ReferenceModel } from '@duoveil/common/protocols/reference';
+import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
+
+import type { CspClient } from '../csp-client.js';
+import type { Patient, StoredModel, StoredSample } from '../store/index.js';
+import { RemoteArithmetic } from './remote-arithmetic.js';
+import type { PatientSuite } from './suite.js';
+
+/** The paper's protocol: one ciphertext a channel. */
+export class ReferenceSuite implements PatientSuite {
+  readonly ciphertextsPerSample: number;
+  readonly #bcp: Bcp;
+  readonly #patient: Patient;
+  readonly #arithmetic: RemoteArithmetic;
+
+  constructor(bcp: Bcp, patient: Patient, csp: CspClient, random: RandomSource, stop: AbortSignal) {
+    this.ciphertextsPerSample = patient.schema.channels.length;
+    this.#bcp = bcp;
+    this.#patient = patient;
+    const key = new KeyedBcp(bcp, integerFromBytes(patient.key.publicKey));
+    this.#arithmetic = new RemoteArithmetic({ key }, csp.forPatient(patient), random, stop);
+  }
+
+  async train(window: readonly StoredSample[]): Promise<Ciphertext[]> {
+    const { mean, precision } = await train(
+      this.#arithmetic,
+      this.#bcp,
+      window.map(({ ciphertexts }) => ciphertexts),
+      this.#patient.schema.channels.map((channel) => scaleOf(channel).F),
+    );
+    return [...mean, ...precision.flat()];
+  }
+
+  async score(model: StoredModel, sample: StoredSample): Promise<Rational | undefined> {
+    const { schema, policy } = this.#patient;
+    const residue = await score(
+      this.#arithmetic,
+      this.#bcp,
+      this.#modelOf(model),
+      sample.ciphertexts,
+    );
+    const { numerator, denominator } = distanceBounds(schema, policy.window);
+    return reconstruct(residue, this.#bcp.parameters.modulus, numerator, denominator);
+  }
+
+  #modelOf({ ciphertexts }: StoredModel): ReferenceModel {
+    const p = this.ciphertextsPerSample;
+    const mean = ciphertexts.slice(0, p);
+    return {
+      mean,
+      precision: mean.map((_, i) => ciphertexts.slice((i + 1) * p, (i + 2) * p)),
+    };
+  }
+}

@@ -1,0 +1,119 @@
+import { Bcp, parseParametersDigest } from '@duoveil/common/bcp';
+import { createPortableEngine } from '@duoveil/common/modular';
+import { systemRandom } from '@duoveil/common/random';
+import {
+  bidi,
+  connect,
+  createLogger,
+  credentialFiles,
+  implement,
+  loadTls,
+  requireSecureBits,
+  retrying,
+  serverStream,
+  startServer,
+  systemClock,
+  systemSleep,
+  unary,
+  untilStopped,
+  writeFileAtomic,
+} from '@duoveil/common/runtime';
+import {
+  EnrolmentServiceService,
+  IngestServiceService,
+  MonitoringServiceService,
+  ParametersServiceService,
+} from '@duoveil/proto';
+
+import type { SpSettings } from './config.js';
+import { CspClient, fetchParameters } from './csp-client.js';
+import { enrol } from './handlers/enrolment.js';
+import { ingest } from './handlers/ingest.js';
+import { watch } from './handlers/monitoring.js';
+import { parametersResponse } from './handlers/parameters.js';
+import { Monitors } from './monitor/monitors.js';
+import { ReferenceSuite } from './monitor/reference-suite.js';
+import { openStore } from './store/index.js';
+
+/** Largest message either way: 32 blinded operations at 8,192 bits stay well below. */
+const MAX_MESSAGE_BYTES = 1024 * 1024;
+
+/** Run a service provider until it is asked to stop. */
+export async function serve(settings: SpSettings): Promise<void> {
+  const stopping = untilStopped();
+  const logger = createLogger({ service: 'sp', level: settings.logLevel });
+  const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
+  const tls = await loadTls(credentialFiles(settings.tls));
+  const engine = createPortableEngine();
+  const csp = connect({
+    address: settings.csp,
+    tls,
+    expectRole: 'csp',
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+  });
+  logger.info('arithmetic engine', { engine: engine.kind });
+
+  const stop = new AbortController();
+  const parameters = await retrying(() => fetchParameters(csp, pinned, engine), {
+    deadlineMs: 60_000,
+    baseMs: 200,
+    maxMs: 5_000,
+    random: systemRandom,
+    onRetry: (error, attempt, pauseMs) => {
+      logger.warn('the CSP does not answer yet', { error, attempt, pauseMs });
+    },
+  });
+  requireSecureBits(parameters.bits, settings.insecureKeyBits);
+
+  const bcp = new Bcp(parameters, engine);
+  const store = await openStore(settings.database, parameters);
+  const client = new CspClient(csp, bcp);
+  const monitors = new Monitors({
+    store,
+    suiteOf: (patient) => new ReferenceSuite(bcp, patient, client, systemRandom, stop.signal),
+    clock: systemClock,
+    sleep: systemSleep,
+    logger,
+    stop: stop.signal,
+  });
+  await monitors.resume();
+
+  const environment = { bcp, store, monitors, clock: systemClock };
+  const server = await startServer({
+    listen: settings.listen,
+    tls,
+    logger,
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    services: [
+      implement(ParametersServiceService, {
+        getParameters: unary({ roles: ['gateway', 'operator', 'auditor'] }, () =>
+          Promise.resolve(parametersResponse(parameters)),
+        ),
+      }),
+      implement(EnrolmentServiceService, {
+        enrol: unary({ roles: ['gateway'] }, (request, context) =>
+          enrol(environment, request, context),
+        ),
+      }),
+      implement(IngestServiceService, {
+        ingest: bidi({ roles: ['gateway'] }, ingest(environment)),
+      }),
+      implement(MonitoringServiceService, {
+        watch: serverStream({ roles: ['gateway', 'operator'] }, (request, context) =>
+          watch(request, context, store, monitors),
+        ),
+      }),
+    ],
+  });
+  if (settings.portFile !== undefined) {
+    await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
+  }
+
+  await stopping;
+  await server.drain(settings.graceMs);
+  stop.abort();
+  await monitors.stopped();
+  csp.close();
+  await store.close();
+  await engine.close();
+}

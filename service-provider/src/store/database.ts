@@ -1,0 +1,74 @@
+import { Kysely, Migrator, SqliteDialect } from 'kysely';
+import Database from 'libsql';
+
+import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+
+import { migrations } from './migrations.js';
+import type { Tables } from './tables.js';
+
+/** A connection to the store. */
+export type Connection = Kysely<Tables>;
+
+/**
+ * Open (or create) the store in one SQLite file and bring it to the current layout.
+ *
+ * A committed transaction is on disk: write-ahead log with `synchronous = FULL`, which calls fsync
+ * on every commit. The file is locked for as long as it is open, so that a second service provider
+ * on the same file is refused instead of deciding the same samples again.
+ * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_FULL`
+ */
+export async function openDatabase(file: string): Promise<Connection> {
+  return storing(async () => {
+    const database = new Database(file);
+    database.pragma('locking_mode = EXCLUSIVE');
+    database.pragma('journal_mode = WAL');
+    database.pragma('synchronous = FULL');
+    database.pragma('foreign_keys = ON');
+    const connection = new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
+    const { error } = await new Migrator({
+      db: connection,
+      provider: migrations,
+    }).migrateToLatest();
+    if (error !== undefined) {
+      await connection.destroy();
+      throw error instanceof Error ? error : new Error('migration failed');
+    }
+    return connection;
+  });
+}
+
+/**
+ * Run something against the store and raise what goes wrong as an error of ours.
+ * @throws DuoveilError `STORAGE_FULL` where the disk is full, `STORAGE_FAILED` otherwise
+ */
+export async function storing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (isDuoveilError(cause)) throw cause;
+    if (isDiskFull(cause)) {
+      throw duoveilError(
+        'STORAGE_FULL',
+        'the disk of the service provider is full: free some space; nothing acknowledged is lost',
+        {},
+        { cause },
+      );
+    }
+    throw duoveilError('STORAGE_FAILED', 'the store failed', {}, { cause });
+  }
+}
+
+/**
+ * SQLite reports a full disk as SQLITE_FULL, or as a failed write of its log (some extended code of
+ * SQLITE_IOERR) where the file system says so only when the pages are written.
+ */
+function isDiskFull(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error ? String(error.code) : '';
+  return (
+    code === 'SQLITE_FULL' ||
+    code === 'ENOSPC' ||
+    code.startsWith('SQLITE_IOERR_WRITE') ||
+    /database or disk is full|no space left/i.test(error.message)
+  );
+}

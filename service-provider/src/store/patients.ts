@@ -1,0 +1,98 @@
+import { parsePatientId, type PatientId } from '@duoveil/common/runtime';
+import {
+  parsePolicy,
+  parseSchema,
+  type MonitoringPolicy,
+  type Schema,
+} from '@duoveil/common/encoding';
+import type { EncodedKey } from '@duoveil/common/bcp';
+
+import { bytesOf } from './blobs.js';
+import { storing, type Connection } from './database.js';
+
+/** An enrolled patient. */
+export interface Patient {
+  readonly id: PatientId;
+  /** `h` and the proof of possession, as the gateway sent them: passed on to the CSP. */
+  readonly key: EncodedKey;
+  readonly schema: Schema;
+  readonly policy: MonitoringPolicy;
+}
+
+/** Reads and writes enrolments. */
+export class PatientStore {
+  readonly #db: Connection;
+
+  constructor(db: Connection) {
+    this.#db = db;
+  }
+
+  /** The patient, or undefined where there is no such one. */
+  async find(id: PatientId): Promise<Patient | undefined> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('patients')
+        .selectAll()
+        .where('id', '=', id)
+        .executeTakeFirst();
+      return row && patientOf(row);
+    });
+  }
+
+  /** All patients, for a start after a stop. */
+  async all(): Promise<Patient[]> {
+    return storing(async () => {
+      const rows = await this.#db.selectFrom('patients').selectAll().orderBy('id').execute();
+      return rows.map(patientOf);
+    });
+  }
+
+  /** Write a new patient down. */
+  async insert({ id, key, schema, policy }: Patient, now: Date): Promise<void> {
+    await storing(async () => {
+      await this.#db
+        .insertInto('patients')
+        .values({
+          id,
+          public_key: key.publicKey,
+          commitment: key.commitment,
+          response: key.response,
+          schema: JSON.stringify(schema),
+          policy: policyToJson(policy),
+          enrolled_at: now.toISOString(),
+        })
+        .execute();
+    });
+  }
+}
+
+/** A policy as JSON: the threshold is an integer that may not fit a double. */
+export function policyToJson(policy: MonitoringPolicy): string {
+  return JSON.stringify({ ...policy, thresholdScaled: policy.thresholdScaled.toString() });
+}
+
+function patientOf(row: {
+  readonly id: string;
+  readonly public_key: Uint8Array;
+  readonly commitment: Uint8Array;
+  readonly response: Uint8Array;
+  readonly schema: string;
+  readonly policy: string;
+}): Patient {
+  const schema = parseSchema(JSON.parse(row.schema), 'stored schema');
+  const policy = JSON.parse(row.policy) as { readonly thresholdScaled: string };
+  return {
+    id: parsePatientId(row.id, 'stored patient'),
+    key: {
+      publicKey: bytesOf(row.public_key),
+      commitment: bytesOf(row.commitment),
+      response: bytesOf(row.response),
+    },
+    schema,
+    policy: parsePolicy(
+      { ...policy, thresholdScaled: BigInt(policy.thresholdScaled) },
+      schema,
+      'stored policy',
+    ),
+  };
+}

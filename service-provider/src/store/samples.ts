@@ -1,0 +1,135 @@
+import type { Ciphertext, PublicParameters } from '@duoveil/common/bcp';
+import type { PatientId } from '@duoveil/common/runtime';
+
+import { bytesOf, packCiphertexts, unpackCiphertexts } from './blobs.js';
+import { storing, type Connection } from './database.js';
+
+/** A sample as the service provider holds it. */
+export interface StoredSample {
+  /** Its place in the patient's series, from 1. */
+  readonly sequence: number;
+  readonly ciphertexts: readonly Ciphertext[];
+}
+
+/** Reads and writes the encrypted samples. */
+export class SampleStore {
+  readonly #db: Connection;
+  readonly #parameters: PublicParameters;
+
+  constructor(db: Connection, parameters: PublicParameters) {
+    this.#db = db;
+    this.#parameters = parameters;
+  }
+
+  /** The last sequence number that is on disk; 0 where there is none. */
+  async last(patient: PatientId): Promise<number> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('samples')
+        .select((builder) => builder.fn.max('sequence').as('last'))
+        .where('patient', '=', patient)
+        .executeTakeFirst();
+      return Number(row?.last ?? 0);
+    });
+  }
+
+  /** The digest under which a sequence number was stored. */
+  async digest(patient: PatientId, sequence: number): Promise<Uint8Array | undefined> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('samples')
+        .select('digest')
+        .where('patient', '=', patient)
+        .where('sequence', '=', sequence)
+        .executeTakeFirst();
+      return row && bytesOf(row.digest);
+    });
+  }
+
+  /** Write a sample down. When this resolves it is on disk. */
+  async append(
+    patient: PatientId,
+    { sequence, ciphertexts }: StoredSample,
+    digest: Uint8Array,
+    now: Date,
+  ): Promise<void> {
+    await storing(async () => {
+      await this.#db
+        .insertInto('samples')
+        .values({
+          patient,
+          sequence,
+          digest,
+          ciphertexts: packCiphertexts(ciphertexts, this.#parameters),
+          received_at: now.toISOString(),
+        })
+        .execute();
+    });
+  }
+
+  /** One sample, or undefined where it is not there (yet). */
+  async find(patient: PatientId, sequence: number): Promise<StoredSample | undefined> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('samples')
+        .select('ciphertexts')
+        .where('patient', '=', patient)
+        .where('sequence', '=', sequence)
+        .executeTakeFirst();
+      const column = row?.ciphertexts ?? undefined;
+      return column && { sequence, ciphertexts: unpackCiphertexts(column, this.#parameters) };
+    });
+  }
+
+  /** The last `count` accepted samples, oldest first: the window of a training. */
+  async lastAccepted(patient: PatientId, count: number): Promise<StoredSample[]> {
+    return storing(async () => {
+      const rows = await acceptedSamples(this.#db, patient)
+        .select(['samples.sequence', 'samples.ciphertexts'])
+        .orderBy('samples.sequence', 'desc')
+        .limit(count)
+        .execute();
+      return rows.reverse().map(({ sequence, ciphertexts }) => ({
+        sequence,
+        ciphertexts: unpackCiphertexts(ciphertexts ?? new Uint8Array(), this.#parameters),
+      }));
+    });
+  }
+}
+
+/**
+ * Forget the ciphertexts of decided samples that no training will need again: all but the last
+ * `keep` accepted ones. The rows stay, so that a repeated sample is still recognised.
+ */
+export async function forgetCiphertexts(
+  db: Connection,
+  patient: PatientId,
+  throughSequence: number,
+  keep: number,
+): Promise<void> {
+  const kept = acceptedSamples(db, patient)
+    .select('samples.sequence')
+    .orderBy('samples.sequence', 'desc')
+    .limit(keep);
+  await db
+    .updateTable('samples')
+    .set({ ciphertexts: null })
+    .where('patient', '=', patient)
+    .where('sequence', '<=', throughSequence)
+    .where('ciphertexts', 'is not', null)
+    .where('sequence', 'not in', kept)
+    .execute();
+}
+
+/** Accepted: used to learn, or scored and not an outlier. */
+function acceptedSamples(db: Connection, patient: PatientId) {
+  return db
+    .selectFrom('samples')
+    .innerJoin('decisions', (join) =>
+      join
+        .onRef('decisions.patient', '=', 'samples.patient')
+        .onRef('decisions.sequence', '=', 'samples.sequence'),
+    )
+    .where('samples.patient', '=', patient)
+    .where((is) => is.or([is('outcome', '=', 'learning'), is('outlier', '=', 0)]));
+}
