@@ -1,6 +1,6 @@
 import type { PublicParameters } from '@duoveil/common/bcp';
 import { setUp } from '@duoveil/common/master';
-import { createPortableEngine } from '@duoveil/common/modular';
+import { loadEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import { requireSecureBits } from '@duoveil/common/runtime';
 
@@ -14,7 +14,7 @@ import { requireUnused, storeMasterKey } from './keys/custody.js';
 export async function init(settings: CspInitSettings): Promise<PublicParameters> {
   requireSecureBits(settings.keyBits, settings.insecureKeyBits);
   await requireUnused(settings.state);
-  const engine = createPortableEngine({ threads: 0 });
+  const engine = loadEngine();
   const key = await setUp(
     { bits: settings.keyBits, family: settings.generator },
     engine,

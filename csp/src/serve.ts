@@ -1,6 +1,6 @@
 import { Bcp, encodeParameters } from '@duoveil/common/bcp';
 import { MasterDecryption } from '@duoveil/common/master';
-import { createPortableEngine } from '@duoveil/common/modular';
+import { loadEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import {
   createLogger,
@@ -29,7 +29,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
   const tls = await loadTls(credentialFiles(settings.tls));
-  const engine = createPortableEngine();
+  const engine = loadEngine(settings.engine);
   logger.info('arithmetic engine', { engine: engine.kind });
 
   const master = await loadMasterKey(

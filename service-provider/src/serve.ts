@@ -1,5 +1,5 @@
 import { Bcp, parseParametersDigest } from '@duoveil/common/bcp';
-import { createPortableEngine } from '@duoveil/common/modular';
+import { loadEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import {
   bidi,
@@ -44,7 +44,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
   const tls = await loadTls(credentialFiles(settings.tls));
-  const engine = createPortableEngine();
+  const engine = loadEngine(settings.engine);
   const csp = connect({
     address: settings.csp,
     tls,

@@ -8,3 +8,4 @@ export * from './rational.js';
 export * from './scale.js';
 export * from './schema.js';
 export * from './threshold.js';
+export * from './packing-plan.js';

@@ -5,10 +5,11 @@
  * `k_p = L_p(g^(p-1))` is 0 in the `residue` family, which therefore needs `B` alone.
  */
 import type { MaskedOpening } from '../bcp/ciphertext.js';
-import { decryptionFailed, exactL } from '../bcp/keys.js';
+import { decryptionFailed } from '../bcp/keys.js';
 import type { StrongDecryption } from '../bcp/strong-decryption.js';
 import { inverses } from '../modular/kernel.js';
-import type { ModularEngine, PowerJob, Ring } from '../modular/index.js';
+import type { ModularEngine } from '../modular/index.js';
+import { CrtOpening, type PrimeHalf } from '../paillier/crt-opening.js';
 import type { MasterKey } from './master-key.js';
 
 /** How many public keys' `a mod p` are kept at most. */
@@ -16,120 +17,84 @@ const KEPT_KEYS = 1024;
 
 /** Opens ciphertexts under any public key of its parameters. */
 export class MasterDecryption implements StrongDecryption {
-  readonly #key: MasterKey;
-  readonly #halves: readonly [Half, Half];
-  readonly #inverseOfPModuloQ: bigint;
+  readonly #opening: CrtOpening;
+  /** In the `bcp03` family, what `A` contributes to `B`, modulo either prime. */
+  readonly #shared: readonly [SharedPart, SharedPart] | undefined;
 
-  private constructor(key: MasterKey, halves: readonly [Half, Half]) {
-    this.#key = key;
-    this.#halves = halves;
-    const [{ prime: p }, { prime: q }] = halves;
-    this.#inverseOfPModuloQ = inverses(q, [p % q])[0] ?? 0n;
+  private constructor(opening: CrtOpening, shared: readonly [SharedPart, SharedPart] | undefined) {
+    this.#opening = opening;
+    this.#shared = shared;
   }
 
   /** Prepare what depends on the parameters alone. */
-  static async create(key: MasterKey, engine: ModularEngine): Promise<MasterDecryption> {
-    const { p, q } = key.factors.reveal();
-    const halves = await Promise.all([
-      Half.create(p, q, key, engine),
-      Half.create(q, p, key, engine),
+  static async create(
+    { parameters, factors }: MasterKey,
+    engine: ModularEngine,
+  ): Promise<MasterDecryption> {
+    const opening = new CrtOpening(factors, engine);
+    if (parameters.family === 'residue') return new MasterDecryption(opening, undefined);
+    const shared = await Promise.all([
+      SharedPart.create(opening.first, parameters.generator),
+      SharedPart.create(opening.second, parameters.generator),
     ]);
-    return new MasterDecryption(key, halves);
+    return new MasterDecryption(opening, shared);
   }
 
   async open(publicKey: bigint, openings: readonly MaskedOpening[]): Promise<bigint[]> {
-    const [first, second] = this.#halves;
+    const values = openings.map(({ b }) => b);
+    if (this.#shared === undefined) return this.#opening.open(values);
+    const seconds = openings.map(({ a }) => {
+      if (a === undefined) throw decryptionFailed();
+      return a;
+    });
+    const [left, right] = this.#shared;
     const [moduloP, moduloQ] = await Promise.all([
-      first.open(publicKey, openings),
-      second.open(publicKey, openings),
+      left.open(publicKey, values, seconds),
+      right.open(publicKey, values, seconds),
     ]);
-    return moduloP.map((residue, i) => this.#join(residue, moduloQ[i] ?? 0n));
-  }
-
-  /** H. L. Garner, *The residue number system*, IRE Trans. EC-8, 1959. */
-  #join(moduloP: bigint, moduloQ: bigint): bigint {
-    const [{ prime: p }, { prime: q }] = this.#halves;
-    const difference = (moduloQ - (moduloP % q) + q) % q;
-    return (
-      (moduloP + p * ((difference * this.#inverseOfPModuloQ) % q)) % this.#key.parameters.modulus
-    );
+    return moduloP.map((residue, i) => this.#opening.join(residue, moduloQ[i] ?? 0n));
   }
 }
 
-/** Decryption modulo one of the primes. */
-class Half {
-  readonly prime: bigint;
-  readonly #family: MasterKey['parameters']['family'];
-  readonly #ring: Ring;
-  /** `(q·(p-1))⁻¹ mod p`. */
-  readonly #unscale: bigint;
-  /** `k_p⁻¹ mod p`; unused in the `residue` family. */
+/** Decryption in the `bcp03` family modulo one of the primes. */
+class SharedPart {
+  readonly #half: PrimeHalf;
+  /** `k_p⁻¹ mod p`. */
   readonly #inverseOfK: bigint;
+  /** `a mod p` by public key, oldest first. */
   readonly #secretResidues = new Map<bigint, bigint>();
 
-  private constructor(
-    prime: bigint,
-    other: bigint,
-    family: MasterKey['parameters']['family'],
-    ring: Ring,
-    k: bigint,
-  ) {
-    this.prime = prime;
-    this.#family = family;
-    this.#ring = ring;
-    this.#unscale = inverses(prime, [(other * (prime - 1n)) % prime])[0] ?? 0n;
-    this.#inverseOfK = family === 'bcp03' ? (inverses(prime, [k])[0] ?? 0n) : 0n;
+  private constructor(half: PrimeHalf, k: bigint) {
+    this.#half = half;
+    this.#inverseOfK = inverses(half.prime, [k])[0] ?? 0n;
   }
 
-  static async create(
-    prime: bigint,
-    other: bigint,
-    { parameters }: MasterKey,
-    engine: ModularEngine,
-  ): Promise<Half> {
-    const square = prime * prime;
-    const ring = engine.ring(square);
-    const [power = 1n] = await ring.powers([
-      { base: parameters.generator % square, exponent: prime - 1n },
-    ]);
-    return new Half(prime, other, parameters.family, ring, exactL(power, prime));
+  static async create(half: PrimeHalf, generator: bigint): Promise<SharedPart> {
+    const [k = 0n] = await half.logarithms([generator]);
+    return new SharedPart(half, k);
   }
 
-  async open(publicKey: bigint, openings: readonly MaskedOpening[]): Promise<bigint[]> {
-    const logarithms = await this.#logarithms(openings.map(({ b }) => b));
-    if (this.#family === 'residue') {
-      return logarithms.map((value) => (value * this.#unscale) % this.prime);
-    }
+  /** Messages modulo the prime, of ciphertexts given as their `B` and their `A`. */
+  async open(
+    publicKey: bigint,
+    values: readonly bigint[],
+    seconds: readonly bigint[],
+  ): Promise<bigint[]> {
+    const { prime } = this.#half;
     const secret = await this.#secretResidue(publicKey);
-    const shared = await this.#logarithms(
-      openings.map(({ a }) => {
-        if (a === undefined) throw decryptionFailed();
-        return a;
-      }),
-    );
-    return logarithms.map((value, i) => {
-      const message = value - ((secret * (shared[i] ?? 0n)) % this.prime) + this.prime;
-      return (message * this.#unscale) % this.prime;
+    const logarithms = await this.#half.logarithms([...values, ...seconds]);
+    return values.map((_, i) => {
+      const shared = (secret * (logarithms[values.length + i] ?? 0n)) % prime;
+      return this.#half.message((logarithms[i] ?? 0n) - shared + prime);
     });
-  }
-
-  /** `L_p(x^(p-1) mod p²)` of each `x`. */
-  async #logarithms(values: readonly bigint[]): Promise<bigint[]> {
-    const exponent = this.prime - 1n;
-    const jobs: PowerJob[] = values.map((value) => ({
-      base: value % this.#ring.modulus,
-      exponent,
-    }));
-    const powers = await this.#ring.powers(jobs);
-    return powers.map((power) => exactL(power, this.prime));
   }
 
   /** `a mod p` of a public key `h = g^a`. */
   async #secretResidue(publicKey: bigint): Promise<bigint> {
     const known = this.#secretResidues.get(publicKey);
     if (known !== undefined) return known;
-    const [logarithm = 0n] = await this.#logarithms([publicKey]);
-    const residue = (logarithm * this.#inverseOfK) % this.prime;
+    const [logarithm = 0n] = await this.#half.logarithms([publicKey]);
+    const residue = (logarithm * this.#inverseOfK) % this.#half.prime;
     const [oldest] = this.#secretResidues.keys();
     if (this.#secretResidues.size >= KEPT_KEYS && oldest !== undefined) {
       this.#secretResidues.delete(oldest);

@@ -10,14 +10,10 @@ import { publicParameters, type GeneratorFamily } from '../bcp/parameters.js';
 import { createPortableEngine } from '../modular/index.js';
 import { inverses, jacobi, power } from '../modular/kernel.js';
 import { Secret } from '../secret.js';
-import {
-  checkMasterKey,
-  decodeMasterKey,
-  encodeFactors,
-  type Factors,
-  type MasterKey,
-} from './master-key.js';
+import { checkMasterKey, decodeMasterKey, encodeFactors, type MasterKey } from './master-key.js';
 import { setUp, systemSafePrimes } from './set-up.js';
+
+type Factors = ReturnType<MasterKey['factors']['reveal']>;
 
 const engine = createPortableEngine({ threads: 0 });
 const [p, q] = PUBLIC_TEST_PRIMES[512];

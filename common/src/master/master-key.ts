@@ -12,16 +12,12 @@ import { jacobi } from '../modular/kernel.js';
 import type { ModularEngine } from '../modular/index.js';
 import { bitLength, bytesFromInteger, integerFromBytes } from '../random.js';
 import { Secret } from '../secret.js';
-
-/** `p` and `q`, safe primes of equal length. */
-export interface Factors {
-  readonly p: bigint;
-  readonly q: bigint;
-}
+import type { Factors } from '../paillier/crt-opening.js';
 
 /** A master key and the public parameters that belong to it. */
 export interface MasterKey {
   readonly parameters: PublicParameters;
+  /** `p` and `q`, safe primes of equal length. */
   readonly factors: Secret<Factors>;
 }
 

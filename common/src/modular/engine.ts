@@ -30,6 +30,15 @@ export interface FixedBase {
   power(exponents: readonly bigint[], exposure?: Exposure): Promise<bigint[]>;
 }
 
+/** Products of powers of bases that stay the same; may keep a table for them. */
+export interface FixedProducts {
+  readonly bases: readonly bigint[];
+  /** Exponents have at most this many bits. */
+  readonly maxExponentBits: number;
+  /** `Π base^exponent` for each list, which has one exponent a base. */
+  products(lists: readonly (readonly bigint[])[], exposure?: Exposure): Promise<bigint[]>;
+}
+
 /** Arithmetic modulo one odd modulus, with whatever is worth keeping for it. */
 export interface Ring {
   readonly modulus: bigint;
@@ -48,6 +57,8 @@ export interface Ring {
   inverses(values: readonly bigint[]): Promise<bigint[]>;
   /** A fixed base of this ring. Tables are built on first use. */
   fixedBase(base: bigint, maxExponentBits: number): FixedBase;
+  /** Several fixed bases (at least one) that are always used together. */
+  fixedProducts(bases: readonly bigint[], maxExponentBits: number): FixedProducts;
 }
 
 /** An implementation of the arithmetic. */

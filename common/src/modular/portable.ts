@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { bitLength } from '../random.js';
-import type { FixedBase, ModularEngine, PowerJob, Ring } from './engine.js';
+import type { FixedBase, FixedProducts, ModularEngine, PowerJob, Ring } from './engine.js';
 import { Comb, inverses, jacobi, product } from './kernel.js';
 import { runTask } from './tasks.js';
 import { WorkerPool } from './worker-pool.js';
@@ -93,7 +93,11 @@ class PortableRing implements Ring {
   }
 
   fixedBase(base: bigint, maxExponentBits: number): FixedBase {
-    return new PortableFixedBase(this.modulus, base, maxExponentBits, this.#requireOpen);
+    return new PortableFixedBase(base, this.fixedProducts([base], maxExponentBits));
+  }
+
+  fixedProducts(bases: readonly bigint[], maxExponentBits: number): FixedProducts {
+    return new PortableFixedProducts(this.modulus, bases, maxExponentBits, this.#requireOpen);
   }
 
   async #spread<Job>(
@@ -111,29 +115,59 @@ class PortableRing implements Ring {
   }
 }
 
-class PortableFixedBase implements FixedBase {
-  readonly base: bigint;
+class PortableFixedProducts implements FixedProducts {
+  readonly bases: readonly bigint[];
   readonly maxExponentBits: number;
   readonly #modulus: bigint;
   readonly #requireOpen: () => void;
-  #comb: Comb | undefined;
+  #combs: Promise<Comb[]> | undefined;
 
-  constructor(modulus: bigint, base: bigint, maxExponentBits: number, requireOpen: () => void) {
-    this.base = base;
+  constructor(
+    modulus: bigint,
+    bases: readonly bigint[],
+    maxExponentBits: number,
+    requireOpen: () => void,
+  ) {
+    this.bases = [...bases];
     this.maxExponentBits = maxExponentBits;
     this.#modulus = modulus;
     this.#requireOpen = requireOpen;
   }
 
-  async power(exponents: readonly bigint[]): Promise<bigint[]> {
+  async products(lists: readonly (readonly bigint[])[]): Promise<bigint[]> {
     this.#requireOpen();
-    for (const exponent of exponents) {
-      if (exponent < 0n || bitLength(exponent) > this.maxExponentBits) {
+    for (const exponents of lists) {
+      if (exponents.length !== this.bases.length) {
+        throw new RangeError('there must be one exponent for each base');
+      }
+      if (exponents.some((e) => e < 0n || bitLength(e) > this.maxExponentBits)) {
         throw new RangeError('exponent is out of range');
       }
     }
-    const comb = (this.#comb ??= new Comb(this.#modulus, this.base, this.maxExponentBits));
-    return mapYielding(exponents, (exponent) => comb.power(exponent));
+    const modulus = this.#modulus;
+    const combs = await (this.#combs ??= mapYielding(
+      this.bases,
+      (base) => new Comb(modulus, base, this.maxExponentBits),
+    ));
+    return mapYielding(lists, (exponents) =>
+      combs.reduce((product, comb, i) => (product * comb.power(exponents[i] ?? 0n)) % modulus, 1n),
+    );
+  }
+}
+
+class PortableFixedBase implements FixedBase {
+  readonly base: bigint;
+  readonly maxExponentBits: number;
+  readonly #products: FixedProducts;
+
+  constructor(base: bigint, products: FixedProducts) {
+    this.base = base;
+    this.maxExponentBits = products.maxExponentBits;
+    this.#products = products;
+  }
+
+  power(exponents: readonly bigint[]): Promise<bigint[]> {
+    return this.#products.products(exponents.map((exponent) => [exponent]));
   }
 }
 

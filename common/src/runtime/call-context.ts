@@ -1,0 +1,55 @@
+import type { ServerUnaryCall } from '@grpc/grpc-js';
+import { duoveilError } from '../errors.js';
+import { formatIdentity, identityOfPeer } from './identity.js';
+import type { Identity, Role } from './identity.js';
+import type { Logger } from './logging.js';
+
+/** What a handler knows about a call beside the request. */
+export interface CallContext {
+  /** Who calls, as its certificate says; of a role the method was registered for. */
+  readonly identity: Identity;
+  /**
+   * Aborted when the caller has gone, the time is up, or, for streams, the server goes down. Its
+   * reason is an error to throw on. Pass it to whatever waits.
+   */
+  readonly signal: AbortSignal;
+  /** Random, 16 hexadecimal digits; in every log line of the call and in the answer's metadata if it fails. */
+  readonly requestId: string;
+  /** Its lines carry the method, the request id and the caller. */
+  readonly logger: Logger;
+}
+
+/** What every kind of call at the server offers. */
+export interface AnyServerCall extends Pick<
+  ServerUnaryCall<unknown, unknown>,
+  'getAuthContext' | 'getPath' | 'cancelled'
+> {
+  on(event: 'cancelled', listener: () => void): unknown;
+}
+
+/**
+ * The caller, if its certificate names a party of this deployment whose role may make the call.
+ * @throws UNAUTHENTICATED, PERMISSION_DENIED
+ */
+export function authorise(
+  call: AnyServerCall,
+  trustDomain: string,
+  allowed: readonly Role[],
+): Identity {
+  const certificate = call.getAuthContext().sslPeerCertificate;
+  const identity = certificate === undefined ? undefined : identityOfPeer(certificate);
+  if (identity?.trustDomain !== trustDomain) {
+    throw duoveilError(
+      'UNAUTHENTICATED',
+      `the certificate names no party of ${trustDomain}: it needs exactly one URI of the form ` +
+        `spiffe://${trustDomain}/<role>[/<name>]`,
+    );
+  }
+  if (!allowed.includes(identity.role)) {
+    throw duoveilError(
+      'PERMISSION_DENIED',
+      `${formatIdentity(identity)} may not call ${call.getPath()}: it is for ${allowed.join(', ')}`,
+    );
+  }
+  return identity;
+}

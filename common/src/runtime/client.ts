@@ -1,0 +1,245 @@
+/** A connection to a server, and calls on it as promises and iterables with decoded errors. */
+import { Client, Metadata } from '@grpc/grpc-js';
+import type { ClientDuplexStream, ClientReadableStream, ServiceError } from '@grpc/grpc-js';
+import { duoveilError } from '../errors.js';
+import type { DuoveilError } from '../errors.js';
+import { formatAddress, parseAddress } from './address.js';
+import { abortReason } from './clock.js';
+import { defaultMaxMessageBytes } from './server.js';
+import { decodeError } from './status.js';
+import { clientTls } from './tls.js';
+import type { Tls } from './tls.js';
+
+/** A connection to one server; made on the first call, and again after it broke. */
+export interface Connection {
+  /** The peer's role and address, as errors name it: `csp at 127.0.0.1:7001`. */
+  readonly peer: string;
+  readonly client: Client;
+  /** A failed call as an error of ours. */
+  decode(error: ServiceError): DuoveilError;
+  /** Ends the connection; calls in progress fail. */
+  close(): void;
+}
+
+/**
+ * Prepares a connection; nothing is sent yet.
+ * @param options.address `host:port`; the server's certificate must name this host
+ * @param options.expectRole the role the server's certificate must hold
+ * @param options.maxMessageBytes limit on one message, either way; 4 MiB by default
+ * @throws CONFIG_INVALID
+ */
+export function connect(options: {
+  readonly address: string;
+  readonly tls: Tls;
+  readonly expectRole: 'csp' | 'sp';
+  readonly maxMessageBytes?: number;
+}): Connection {
+  const { host, port } = parseAddress(options.address, `${options.expectRole}.address`);
+  const maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
+  const tls = clientTls(options.tls, host, options.expectRole);
+  const address = formatAddress({ host, port });
+  const client = new Client(`dns:${address}`, tls.credentials, {
+    ...tls.options,
+    // A masked request must never be sent again underneath the protocol: two runs of a step under
+    // one mask could be compared. Whoever retries redoes the whole step with fresh masks.
+    'grpc.enable_retries': 0,
+    'grpc.service_config_disable_resolution': 1,
+    'grpc.enable_http_proxy': 0,
+    'grpc.enable_channelz': 0,
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_send_message_length': maxMessageBytes,
+    'grpc.keepalive_time_ms': 30_000,
+    'grpc.keepalive_timeout_ms': 10_000,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 5_000,
+  });
+  const peer = `${options.expectRole} at ${address}`;
+  return {
+    peer,
+    client,
+    decode: (error) => decodeError(error, peer, tls.refusal()),
+    close: () => {
+      client.close();
+    },
+  };
+}
+
+/** The client's half of a method in a generated service definition. */
+export interface ClientMethod<Request, Response, RequestStream, ResponseStream> {
+  readonly path: string;
+  readonly requestStream: RequestStream;
+  readonly responseStream: ResponseStream;
+  readonly requestSerialize: (value: Request) => Buffer;
+  readonly responseDeserialize: (bytes: Buffer) => Response;
+}
+
+/**
+ * One request, one response.
+ * @param method for example `ParametersServiceService.getParameters`
+ * @param options.deadlineMs how long to wait for the response, in milliseconds from now
+ * @throws the server's error; PEER_UNAVAILABLE, DEADLINE_EXCEEDED, MESSAGE_TOO_LARGE,
+ * PEER_MISBEHAVED; the signal's reason once that is aborted
+ */
+export function callUnary<Request, Response>(
+  connection: Connection,
+  method: ClientMethod<Request, Response, false, false>,
+  request: Request,
+  options: { readonly deadlineMs: number; readonly signal?: AbortSignal },
+): Promise<Response> {
+  const { deadlineMs, signal } = options;
+  if (signal?.aborted === true) return Promise.reject(abortReason(signal));
+  return new Promise((resolve, reject) => {
+    const cancel = (): void => {
+      call.cancel();
+    };
+    const call = connection.client.makeUnaryRequest(
+      method.path,
+      method.requestSerialize,
+      method.responseDeserialize,
+      request,
+      new Metadata(),
+      { deadline: Date.now() + deadlineMs },
+      (error, response) => {
+        signal?.removeEventListener('abort', cancel);
+        if (signal?.aborted === true) reject(abortReason(signal));
+        else if (error !== null) reject(connection.decode(error));
+        else if (response === undefined) reject(noResponse(connection));
+        else resolve(response);
+      },
+    );
+    signal?.addEventListener('abort', cancel, { once: true });
+  });
+}
+
+function noResponse({ peer }: Connection): DuoveilError {
+  return duoveilError('PEER_MISBEHAVED', `${peer} sent no response`, { peer });
+}
+
+/**
+ * One request, a stream of responses. The call is made when iteration begins and is cancelled when
+ * it is left early. The server is slowed down to the pace of the iteration.
+ * @throws as {@link callUnary}, from the iteration; a stream has no deadline
+ */
+export async function* callServerStream<Request, Response>(
+  connection: Connection,
+  method: ClientMethod<Request, Response, false, true>,
+  request: Request,
+  options: { readonly signal?: AbortSignal } = {},
+): AsyncGenerator<Response, void> {
+  const { signal } = options;
+  if (signal?.aborted === true) throw abortReason(signal);
+  const call = connection.client.makeServerStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+    request,
+  );
+  yield* responsesOf(connection, call, signal);
+}
+
+/** A call with streams both ways. */
+export interface BidiCall<Request, Response> {
+  /** Sends one message; resolves when there is room for the next. Rejects once the call has failed. */
+  send(request: Request): Promise<void>;
+  /** Says that no more requests follow. */
+  end(): void;
+  /** Read it once. It ends with the call, throws the call's error, and cancels when left early. */
+  readonly responses: AsyncGenerator<Response, void>;
+  /** Ends the call at once. */
+  cancel(): void;
+}
+
+/**
+ * Streams both ways.
+ * @throws as {@link callUnary}, from `responses` and `send`; a stream has no deadline
+ */
+export function callBidi<Request, Response>(
+  connection: Connection,
+  method: ClientMethod<Request, Response, true, true>,
+  options: { readonly signal?: AbortSignal } = {},
+): BidiCall<Request, Response> {
+  const { signal } = options;
+  if (signal?.aborted === true) throw abortReason(signal);
+  const call = connection.client.makeBidiStreamRequest(
+    method.path,
+    method.requestSerialize,
+    method.responseDeserialize,
+  );
+  let failure: Error | undefined;
+  let finished = false;
+  // Beside `responses`: whoever only sends must learn of a failure too, and an error that nobody
+  // listens for would end the process.
+  call.on('error', (error: Error) => {
+    // Only the first counts: the stream's own clean-up may follow with errors of its own.
+    failure ??= failureOf(connection, error, signal);
+  });
+  call.on('status', () => {
+    finished = true;
+  });
+  const send = (request: Request): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const settle = (): void => {
+        call.off('drain', settle).off('status', settle).off('error', settle);
+        if (failure !== undefined) reject(failure);
+        else if (finished) reject(endedEarly(connection));
+        else resolve();
+      };
+      if (failure !== undefined || finished || call.write(request)) {
+        settle();
+        return;
+      }
+      call.once('drain', settle).once('status', settle).once('error', settle);
+    });
+  return {
+    send,
+    end: () => {
+      call.end();
+    },
+    responses: responsesOf(connection, call, signal),
+    cancel: () => {
+      call.cancel();
+    },
+  };
+}
+
+function endedEarly({ peer }: Connection): DuoveilError {
+  return duoveilError('PEER_MISBEHAVED', `${peer} ended the stream before the last message`, {
+    peer,
+  });
+}
+
+async function* responsesOf<Response>(
+  connection: Connection,
+  call: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Response, void> {
+  const cancel = (): void => {
+    call.cancel();
+  };
+  signal?.addEventListener('abort', cancel, { once: true });
+  try {
+    for await (const response of call as AsyncIterable<Response>) yield response;
+  } catch (error) {
+    throw failureOf(connection, error, signal);
+  } finally {
+    signal?.removeEventListener('abort', cancel);
+    call.cancel();
+  }
+}
+
+function failureOf(connection: Connection, error: unknown, signal: AbortSignal | undefined): Error {
+  if (signal?.aborted === true) return abortReason(signal);
+  if (isServiceError(error)) return connection.decode(error);
+  const { peer } = connection;
+  return duoveilError(
+    'PEER_UNAVAILABLE',
+    `the stream to the ${peer} broke`,
+    { peer },
+    { cause: error },
+  );
+}
+
+function isServiceError(error: unknown): error is ServiceError {
+  return error instanceof Error && 'code' in error && 'details' in error;
+}

@@ -1,0 +1,101 @@
+/** The standard health service, `grpc.health.v1`, behind the same authorisation as everything else. */
+import type { sendUnaryData, ServiceDefinition, UntypedHandleCall } from '@grpc/grpc-js';
+import { HealthImplementation } from 'grpc-health-check';
+import type { ServingStatus } from 'grpc-health-check';
+import { authorise } from './call-context.js';
+import type { AnyServerCall } from './call-context.js';
+import type { HandlerEnvironment } from './handlers.js';
+import { roles } from './identity.js';
+import { encodeError } from './status.js';
+import type { WireStatus } from './status.js';
+
+/** What a server says about itself. `''` is the server as a whole. */
+export interface Health {
+  /** Sets the status of a service, or of the server with `''`. */
+  setStatus(service: string, status: ServingStatus): void;
+}
+
+/** The health service for one server. Every role may call it; nobody without one may. */
+export function healthService(
+  serviceNames: readonly string[],
+  environment: HandlerEnvironment,
+): {
+  readonly health: Health;
+  readonly definition: ServiceDefinition;
+  readonly handlers: Record<string, UntypedHandleCall>;
+} {
+  const statuses = Object.fromEntries(['', ...serviceNames].map((name) => [name, 'SERVING']));
+  const health = new HealthImplementation(statuses as Record<string, ServingStatus>);
+  const added: { definition?: ServiceDefinition; implementation?: RawHandlers } = {};
+  // The implementation can only add itself to a server: this one keeps what it is given.
+  const recorder = {
+    addService: (definition: unknown, implementation: unknown) => {
+      added.definition = definition as ServiceDefinition;
+      added.implementation = implementation as RawHandlers;
+    },
+  };
+  health.addToServer(recorder);
+  const { definition, implementation } = added;
+  if (definition === undefined || implementation === undefined) {
+    throw new Error('the health implementation added no service');
+  }
+  return {
+    health,
+    definition,
+    handlers: {
+      check: guardUnary(implementation.check, environment),
+      list: guardUnary(implementation.list, environment),
+      watch: guardWatch(implementation.watch, environment),
+    },
+  };
+}
+
+type Callback = sendUnaryData<unknown>;
+type StreamCall = AnyServerCall & {
+  emit(event: 'error', status: WireStatus): boolean;
+  end(): unknown;
+};
+
+interface RawHandlers {
+  readonly check: (call: AnyServerCall, callback: Callback) => void;
+  readonly list: (call: AnyServerCall, callback: Callback) => void;
+  readonly watch: (call: StreamCall) => void;
+}
+
+function refusal(call: AnyServerCall, environment: HandlerEnvironment): WireStatus | undefined {
+  try {
+    authorise(call, environment.trustDomain, roles);
+    return undefined;
+  } catch (error) {
+    const requestId = Buffer.from(environment.random.bytes(8)).toString('hex');
+    environment.logger.warn('call refused', { method: call.getPath(), requestId, error });
+    return encodeError(error, requestId);
+  }
+}
+
+function guardUnary(handle: RawHandlers['check'], environment: HandlerEnvironment) {
+  return (call: AnyServerCall, callback: Callback): void => {
+    const refused = refusal(call, environment);
+    if (refused === undefined) handle(call, callback);
+    else callback(refused);
+  };
+}
+
+function guardWatch(handle: RawHandlers['watch'], environment: HandlerEnvironment) {
+  return (call: StreamCall): void => {
+    const refused = refusal(call, environment);
+    if (refused !== undefined) {
+      call.emit('error', refused);
+      return;
+    }
+    handle(call);
+    // A watch has no end of its own: the server going down is its end, or it would hold that up.
+    const end = (): void => {
+      call.end();
+    };
+    environment.draining.addEventListener('abort', end, { once: true });
+    call.on('cancelled', () => {
+      environment.draining.removeEventListener('abort', end);
+    });
+  };
+}

@@ -1,0 +1,74 @@
+/** What every party's programme needs to run: identities, TLS, servers, clients, settings, logs. */
+export { formatAddress, parseAddress } from './address.js';
+export type { Address } from './address.js';
+export type { CallContext } from './call-context.js';
+export {
+  createAuthority,
+  credentialFiles,
+  issueCertificate,
+  readAuthority,
+  writeAuthority,
+  writeCredentials,
+} from './certificates.js';
+export type { Authority, CredentialFiles, Credentials } from './certificates.js';
+export { callBidi, callServerStream, callUnary, connect } from './client.js';
+export type { BidiCall, ClientMethod, Connection } from './client.js';
+export { abortReason, systemClock, systemSleep } from './clock.js';
+export type { Clock, Sleep } from './clock.js';
+export {
+  firstIssue,
+  readJsonFile,
+  readSettingFile,
+  storageError,
+  systemErrorCode,
+  writeFileAtomic,
+} from './files.js';
+export type { Health } from './health.js';
+export {
+  defaultTrustDomain,
+  formatIdentity,
+  identityOfCertificate,
+  parseIdentity,
+  requireOwnPatient,
+  roles,
+} from './identity.js';
+export type { Identity, Role } from './identity.js';
+export { runMain, untilStopped } from './lifecycle.js';
+export type { StopReason } from './lifecycle.js';
+export { createLogger, loggable, logLevels, silentLogger } from './logging.js';
+export type { LogFields, Logger, LogLevel } from './logging.js';
+export { isPatientId, parsePatientId } from './patient-id.js';
+export type { PatientId } from './patient-id.js';
+export { isTransient, retrying } from './retrying.js';
+export type { RetryOptions } from './retrying.js';
+export { seal, unseal } from './sealing.js';
+export type { SealedEnvelope, SealingSecret } from './sealing.js';
+export { readSecretSetting } from './secret-setting.js';
+export type { SecretSetting } from './secret-setting.js';
+export { defaultMaxMessageBytes, startServer } from './server.js';
+export type { RunningServer, ServerOptions } from './server.js';
+export { bidi, implement, serverStream, unary } from './service.js';
+export type {
+  BidiHandler,
+  BidiMethod,
+  MethodFor,
+  MethodOptions,
+  ServerStreamMethod,
+  Service,
+  UnaryMethod,
+  UnaryOptions,
+} from './service.js';
+export { serverSettings } from './server-settings.js';
+export {
+  flagName,
+  resolveSettings,
+  secretSetting,
+  settingFlags,
+  variableName,
+} from './settings.js';
+export type { SettingFlag, SettingsSources } from './settings.js';
+export { decodeError, encodeError } from './status.js';
+export { loadTls, tlsFromCredentials } from './tls.js';
+export type { Tls } from './tls.js';
+export { requireSecureBits } from './key-bits.js';
+export { runProgram, withSettings } from './command.js';

@@ -1,0 +1,153 @@
+/**
+ * Secrets at rest: AES-256-GCM under a passphrase (scrypt) or a 32-byte key, as a JSON envelope that
+ * states how it was made. Everything in the envelope but the ciphertext is authenticated with it.
+ */
+import { createCipheriv, createDecipheriv, scrypt } from 'node:crypto';
+import { z } from 'zod';
+import { duoveilError } from '../errors.js';
+import type { RandomSource } from '../random.js';
+import type { Secret } from '../secret.js';
+
+/** What seals: a passphrase to stretch, or a key as it is. */
+export type SealingSecret =
+  | { readonly kind: 'passphrase'; readonly passphrase: Secret<string> }
+  | { readonly kind: 'key'; readonly key: Secret<Uint8Array> };
+
+const base64 = (minimum: number, maximum: number) =>
+  z
+    .base64()
+    .transform((text) => Buffer.from(text, 'base64'))
+    .refine((bytes) => bytes.length >= minimum && bytes.length <= maximum);
+
+const powerOfTwo = (value: number): boolean => Number.isInteger(Math.log2(value));
+
+// Bounded: whoever can write the file must not make the reader spend more than 1 GiB.
+const scryptParameters = z.strictObject({
+  name: z.literal('scrypt'),
+  N: z
+    .int()
+    .min(2 ** 14)
+    .max(2 ** 20)
+    .refine(powerOfTwo),
+  r: z.literal(8),
+  p: z.int().min(1).max(4),
+  salt: base64(16, 64),
+});
+
+const envelopeSchema = z.strictObject({
+  version: z.literal(1),
+  context: z.string().min(1).max(200),
+  cipher: z.literal('aes-256-gcm'),
+  kdf: z.discriminatedUnion('name', [
+    scryptParameters,
+    z.strictObject({ name: z.literal('none') }),
+  ]),
+  nonce: base64(12, 12),
+  ciphertext: base64(0, 16 * 1024 * 1024),
+  tag: base64(16, 16),
+});
+
+/** A sealed value, as it is written to JSON. */
+export type SealedEnvelope = z.input<typeof envelopeSchema>;
+
+type Header = Pick<z.output<typeof envelopeSchema>, 'version' | 'context' | 'cipher' | 'kdf'>;
+
+/**
+ * Seals bytes.
+ * @param context what the value is and whose, for example `csp-master-key`; 1 to 200 characters. It
+ * opens under the same context only, so that one sealed value cannot stand in for another.
+ */
+export async function seal(
+  plaintext: Uint8Array,
+  secret: SealingSecret,
+  context: string,
+  random: RandomSource,
+): Promise<SealedEnvelope> {
+  const header: Header = {
+    version: 1,
+    context,
+    cipher: 'aes-256-gcm',
+    kdf:
+      secret.kind === 'key'
+        ? { name: 'none' }
+        : { name: 'scrypt', N: 2 ** 17, r: 8, p: 1, salt: Buffer.from(random.bytes(16)) },
+  };
+  const key = await deriveKey(secret, header.kdf);
+  const nonce = random.bytes(12);
+  const cipher = createCipheriv('aes-256-gcm', key, nonce);
+  cipher.setAAD(authenticated(header));
+  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  return {
+    ...header,
+    kdf: writableKdf(header.kdf),
+    nonce: Buffer.from(nonce).toString('base64'),
+    ciphertext: ciphertext.toString('base64'),
+    tag: cipher.getAuthTag().toString('base64'),
+  };
+}
+
+/**
+ * Opens what {@link seal} made.
+ * @param envelope as read from JSON; its form is checked here
+ * @throws UNSEALING_FAILED: not an envelope, wrong secret, other context, or damaged
+ */
+export async function unseal(
+  envelope: unknown,
+  secret: SealingSecret,
+  context: string,
+): Promise<Buffer> {
+  const parsed = envelopeSchema.safeParse(envelope);
+  if (!parsed.success || parsed.data.context !== context) {
+    throw unsealingFailed(context, 'it is not such a sealed value');
+  }
+  const { nonce, ciphertext, tag, ...header } = parsed.data;
+  if ((header.kdf.name === 'none') !== (secret.kind === 'key')) {
+    const sealedWith = header.kdf.name === 'none' ? 'a key' : 'a passphrase';
+    throw unsealingFailed(context, `it was sealed with ${sealedWith}`);
+  }
+  const key = await deriveKey(secret, header.kdf);
+  try {
+    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 });
+    decipher.setAAD(authenticated(header));
+    decipher.setAuthTag(tag);
+    return Buffer.concat([decipher.update(ciphertext), decipher.final()]);
+  } catch {
+    throw unsealingFailed(context, 'wrong secret, or the file is damaged');
+  }
+}
+
+function unsealingFailed(context: string, why: string): Error {
+  return duoveilError('UNSEALING_FAILED', `cannot open the sealed ${context}: ${why}`);
+}
+
+function writableKdf(kdf: Header['kdf']): SealedEnvelope['kdf'] {
+  return kdf.name === 'none' ? kdf : { ...kdf, salt: kdf.salt.toString('base64') };
+}
+
+/** The header in one fixed form, whatever the order of keys in the file. */
+function authenticated({ version, context, cipher, kdf }: Header): Buffer {
+  const parameters =
+    kdf.name === 'none' ? [kdf.name] : [kdf.name, kdf.N, kdf.r, kdf.p, kdf.salt.toString('base64')];
+  return Buffer.from(
+    JSON.stringify(['duoveil sealed value', version, context, cipher, parameters]),
+  );
+}
+
+async function deriveKey(secret: SealingSecret, kdf: Header['kdf']): Promise<Uint8Array> {
+  if (secret.kind === 'key') {
+    const key = secret.key.reveal();
+    if (key.length !== 32) throw new RangeError('a sealing key must have 32 bytes');
+    return key;
+  }
+  if (kdf.name === 'none') throw new Error('a passphrase needs a key derivation');
+  const { N, r, p, salt } = kdf;
+  // Normalised: the same passphrase typed on another machine may be composed differently.
+  const passphrase = secret.passphrase.reveal().normalize('NFC');
+  return await new Promise((resolve, reject) => {
+    const maxmem = 128 * r * (N + p) + 2 ** 20;
+    scrypt(passphrase, salt, 32, { N, r, p, maxmem }, (error, key) => {
+      if (error === null) resolve(key);
+      else reject(error);
+    });
+  });
+}

@@ -1,0 +1,145 @@
+/**
+ * The settings of `duoveil gateway …`: by flag, then environment (`DUOVEIL_GATEWAY_…`), then YAML file,
+ * then default. One file serves all of the commands: each takes from it what it needs.
+ */
+import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+import { ENGINE_CHOICES } from '@duoveil/common/modular';
+import { logLevels, resolveSettings, secretSetting } from '@duoveil/common/runtime';
+import { Option } from 'commander';
+import type { Command } from 'commander';
+import { z } from 'zod';
+
+const path = z.string().min(1);
+const textOrNumber = z.union([z.string(), z.number()], 'must be a text or a number');
+
+/** Every setting there is, none of them required. */
+const all = {
+  sp: path.optional(),
+  tls: path.optional(),
+  state: path.optional(),
+  parametersDigest: z.string().optional(),
+  passphrase: secretSetting().optional(),
+  keyFile: path.optional(),
+  insecureKeyBits: z.boolean().default(false),
+  channels: z.union([z.string(), z.array(z.string())], 'must be names').optional(),
+  schema: path.optional(),
+  window: textOrNumber.optional(),
+  baseline: z.string().optional(),
+  retrainEvery: textOrNumber.optional(),
+  quantile: textOrNumber.optional(),
+  threshold: textOrNumber.optional(),
+  suite: z.string().optional(),
+  output: z.string().optional(),
+  input: path.optional(),
+  limit: z
+    .int('must be a whole number of rows, 1 or more')
+    .min(1, 'must be a whole number of rows, 1 or more')
+    .optional(),
+  realtime: z.boolean().default(false),
+  json: z.boolean().default(false),
+  engine: z.enum(ENGINE_CHOICES, `must be one of ${ENGINE_CHOICES.join(', ')}`).default('auto'),
+  logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('warn'),
+} as const;
+
+const connected = { ...all, sp: path, tls: path, state: path };
+
+/** Settings of `enrol`. */
+export const enrolSettings = z.object({ ...connected, parametersDigest: z.string() });
+
+/** Settings of `stream`. */
+export const streamSettings = z.object({ ...connected, input: path });
+
+/** Settings of `status`. */
+export const statusSettings = z.object({ ...all, state: path });
+
+/** What the commands' options say, in commander's notation. */
+const descriptions = {
+  sp: ['--sp <host:port>', 'where the service provider listens'],
+  tls: ['--tls <directory>', "the gateway's ca.crt, tls.crt and tls.key; they name the patient"],
+  state: [
+    '--state <directory>',
+    "this patient's own directory: keys, settings, samples on the way",
+  ],
+  parametersDigest: [
+    '--parameters-digest <hex>',
+    'digest of the only parameters to accept, as "duoveil csp init" printed it',
+  ],
+  passphraseFile: [
+    '--passphrase-file <file>',
+    'file with the passphrase that seals the secret key; or set DUOVEIL_GATEWAY_PASSPHRASE',
+  ],
+  keyFile: [
+    '--key-file <file>',
+    'file with a 32-byte key that seals the secret key, instead of a passphrase',
+  ],
+  insecureKeyBits: [
+    '--insecure-key-bits',
+    'accept a modulus of fewer than 2048 bits, for a test: it protects nothing',
+  ],
+  input: ['--input <file>', 'the recording: CSV with a header, one row a sample'],
+  limit: ['--limit <rows>', 'only this many data rows from the beginning (default: all)'],
+  realtime: [
+    '--realtime',
+    'pace the rows by the column "Time [s]", else one a second, instead of as fast as they go',
+  ],
+  json: ['--json', 'one JSON object a line on standard output, and nothing else there'],
+  engine: ['--engine <name>', `arithmetic: ${ENGINE_CHOICES.join(', ')} (default: auto)`],
+  logLevel: ['--log-level <level>', `${logLevels.join(', ')} (default: warn)`],
+} as const satisfies Record<string, readonly [flags: string, description: string]>;
+
+/** A setting that has an option of its own here; monitoring options are declared elsewhere. */
+export type OptionName = keyof typeof descriptions;
+
+/**
+ * Gives a command options for some settings, `--config`, and an action.
+ * @param run gets the settings, resolved and checked
+ */
+export function withGatewaySettings<S extends z.ZodObject>(
+  command: Command,
+  names: readonly OptionName[],
+  schema: S,
+  run: (settings: z.output<S>) => Promise<void>,
+): Command {
+  for (const name of names) {
+    const [flags, description] = descriptions[name];
+    command.addOption(new Option(flags, description));
+  }
+  return command
+    .option('--config <file>', 'YAML file of settings, named as the options: sp, tls, state, ..')
+    .action(async (flags: Readonly<Record<string, unknown>>) => {
+      const { config } = flags;
+      const file = typeof config === 'string' ? config : undefined;
+      await run(await resolve(schema, flags, file));
+    });
+}
+
+const PREFIX = 'DUOVEIL_GATEWAY_';
+
+/** The gateway's variables have a prefix of their own: its passphrase is not another party's. */
+async function resolve<S extends z.ZodObject>(
+  schema: S,
+  flags: Readonly<Record<string, unknown>>,
+  file: string | undefined,
+): Promise<z.output<S>> {
+  const own = Object.entries(process.env)
+    .filter(([name]) => name.startsWith(PREFIX))
+    .map(([name, value]) => [`DUOVEIL_${name.slice(PREFIX.length)}`, value]);
+  const { DUOVEIL_LOG_LEVEL } = process.env;
+  const environment = { DUOVEIL_LOG_LEVEL, ...Object.fromEntries(own) } as Readonly<
+    Record<string, string | undefined>
+  >;
+  try {
+    return await resolveSettings({ schema, flags, environment, file });
+  } catch (error) {
+    throw withPrefix(error);
+  }
+}
+
+/** The error, naming variables as they are named here. */
+function withPrefix(error: unknown): unknown {
+  const named = (text: string): string => text.replace(/\bDUOVEIL_(?!GATEWAY_)/g, PREFIX);
+  if (isDuoveilError(error, 'OPTION_INVALID')) {
+    return duoveilError(error.code, named(error.message), { option: named(error.details.option) });
+  }
+  return error;
+}

@@ -1,0 +1,270 @@
+/** `duoveil gateway …`: the commands, their help, and what each prints. */
+import { resolve } from 'node:path';
+
+import { parseParametersDigest } from '@duoveil/common/bcp';
+import { THRESHOLD_SCALE } from '@duoveil/common/encoding';
+import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+import { loadEngine } from '@duoveil/common/modular';
+import type { EngineChoice, ModularEngine } from '@duoveil/common/modular';
+import { systemRandom } from '@duoveil/common/random';
+import {
+  connect,
+  createLogger,
+  credentialFiles,
+  formatIdentity,
+  loadTls,
+  untilStopped,
+} from '@duoveil/common/runtime';
+import type { Connection, Logger, LogLevel, PatientId, StopReason } from '@duoveil/common/runtime';
+import { Command } from 'commander';
+import type { z } from 'zod';
+
+import {
+  enrolSettings,
+  statusSettings,
+  streamSettings,
+  withGatewaySettings,
+} from './cli-settings.js';
+import { enrol } from './enrol.js';
+import { jsonLine, jsonSummary, readableLine, readableSummary } from './format.js';
+import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
+import { writeLine } from './output.js';
+import { runRecording } from './run-recording.js';
+import { sealingSecret } from './sealing-secret.js';
+import { csvSource } from './sources/index.js';
+import { Spool } from './spool.js';
+import { hasSecretKey, requireState, stateFiles } from './state.js';
+
+/** `duoveil gateway …` */
+export function gatewayCommand(): Command {
+  const gateway = new Command('gateway')
+    .description("the gateway: holds a patient's key, encrypts vital signs and streams them")
+    .addHelpText(
+      'after',
+      '\nA gateway serves one patient. Enrol the patient once, then stream:\n' +
+        '  $ duoveil gateway enrol --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
+        '      --parameters-digest <hex> --passphrase-file secret.txt\n' +
+        '  $ duoveil gateway stream --sp sp.example:7002 --tls tls/ --state ward-7/ --input vitals.csv\n',
+    );
+  addMonitoringOptions(
+    withGatewaySettings(
+      gateway.command('enrol'),
+      [
+        'sp',
+        'tls',
+        'state',
+        'parametersDigest',
+        'passphraseFile',
+        'keyFile',
+        'insecureKeyBits',
+        'engine',
+        'logLevel',
+      ],
+      enrolSettings,
+      runEnrol,
+    ),
+  )
+    .summary('make a patient key and enrol the patient')
+    .description(
+      "Makes a patient's key and enrols the patient with the service provider. The patient is the one " +
+        'that the TLS certificate names. The secret key never leaves the state directory and is sealed ' +
+        'there. Enrolling again with the same options is harmless; what a patient is enrolled with ' +
+        'cannot be changed afterwards.',
+    )
+    .addHelpText('after', HELP_ON_SETTINGS);
+  withGatewaySettings(
+    gateway.command('stream'),
+    ['sp', 'tls', 'state', 'input', 'limit', 'realtime', 'json', 'engine', 'logLevel'],
+    streamSettings,
+    runStream,
+  )
+    .summary('encrypt a recording, stream it, print a result for every row')
+    .description(
+      'Encrypts a recording and streams it to the service provider, and prints a result for every ' +
+        'row. Nothing is lost and nothing counts twice if the connection breaks or the gateway is ' +
+        'killed: start it again with the same recording, and it goes on where it was. It then prints ' +
+        'all results from the first row again.',
+    )
+    .addHelpText('after', HELP_ON_SETTINGS);
+  withGatewaySettings(
+    gateway.command('status'),
+    ['state', 'json'],
+    statusSettings,
+    runStatus,
+  ).description(
+    'show what a state directory holds: the patient, how it is monitored, samples waiting',
+  );
+  return gateway;
+}
+
+const HELP_ON_SETTINGS =
+  '\nEvery option may also be set by an environment variable (DUOVEIL_GATEWAY_STATE for --state) or in\n' +
+  'the file of --config; the command line comes first, then the environment, then the file.\n' +
+  '\nExit status: 0 done; 2 the input or an option is wrong; 1 anything else.\n';
+
+async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void> {
+  const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
+  const { schema, policy } = await parseMonitoringOptions(settings);
+  const party = await openParty(settings);
+  try {
+    const { state, newKey } = await whileNotStopped((signal) =>
+      enrol({
+        ...party,
+        signal,
+        directory: settings.state,
+        pinned,
+        schema,
+        policy,
+        insecureKeyBits: settings.insecureKeyBits,
+        sealingSecret: () => sealingSecret(settings),
+        random: systemRandom,
+      }),
+    );
+    const made = newKey ? 'with a new key' : 'with the key that was there';
+    await writeLine(`${state.patient} is enrolled, ${made}; state in ${settings.state}`);
+  } finally {
+    await party.close();
+  }
+}
+
+async function runStream(settings: z.output<typeof streamSettings>): Promise<void> {
+  const { input, json } = settings;
+  const state = await requireState(settings.state);
+  const channels = state.schema.channels.map(({ name }) => name);
+  const source = csvSource({ path: input, channels, limit: settings.limit });
+  const party = await openParty(settings);
+  try {
+    requirePatient(state.patient, party.patient, settings.state);
+    const spool = Spool.open(stateFiles(settings.state).spool);
+    try {
+      const summary = await whileNotStopped((signal) =>
+        runRecording(
+          {
+            ...party,
+            source,
+            recording: resolve(input),
+            state,
+            spool,
+            realtime: settings.realtime,
+            random: systemRandom,
+            emit: async (event) => {
+              const line = json ? jsonLine(event) : readableLine(event);
+              if (line !== undefined) await writeLine(line);
+            },
+          },
+          signal,
+        ),
+      );
+      await writeLine(json ? jsonSummary(summary) : readableSummary(summary));
+    } finally {
+      spool.close();
+    }
+  } finally {
+    await party.close();
+  }
+}
+
+async function runStatus(settings: z.output<typeof statusSettings>): Promise<void> {
+  const { patient, trustDomain, parameters, schema, policy } = await requireState(settings.state);
+  const status = {
+    patient,
+    trustDomain,
+    secretKey: (await hasSecretKey(settings.state)) ? 'sealed' : 'missing',
+    parametersDigest: parameters.digest,
+    keyBits: parameters.bits,
+    channels: schema.channels.map(({ name }) => name),
+    ...policy,
+    thresholdScaled: undefined,
+    threshold: Number(policy.thresholdScaled) / Number(THRESHOLD_SCALE),
+    ...spoolStatus(stateFiles(settings.state).spool),
+  };
+  if (settings.json) {
+    await writeLine(JSON.stringify(status));
+    return;
+  }
+  for (const [name, value] of Object.entries(status)) {
+    if (value !== undefined) await writeLine(`${name.padEnd(18)}${String(value)}`);
+  }
+}
+
+function spoolStatus(file: string): Readonly<Record<string, number | string | undefined>> {
+  try {
+    const spool = Spool.open(file);
+    const { acknowledged, size, recording } = spool;
+    spool.close();
+    return { samplesAcknowledged: acknowledged, samplesWaiting: size, recording };
+  } catch (error) {
+    if (!isDuoveilError(error, 'STORAGE_FAILED')) throw error;
+    return { samplesWaiting: 'unknown: the spool is in use' };
+  }
+}
+
+/** What talks to the service provider in the patient's name. */
+interface Party {
+  readonly patient: PatientId;
+  readonly trustDomain: string;
+  readonly connection: Connection;
+  readonly engine: ModularEngine;
+  readonly logger: Logger;
+  close(): Promise<void>;
+}
+
+async function openParty(settings: {
+  readonly sp: string;
+  readonly tls: string;
+  readonly engine: EngineChoice;
+  readonly logLevel: LogLevel;
+}): Promise<Party> {
+  const tls = await loadTls(credentialFiles(settings.tls));
+  const { identity } = tls;
+  if (identity.role !== 'gateway') {
+    throw duoveilError(
+      'CONFIG_INVALID',
+      `--tls: ${settings.tls} holds the certificate of ${formatIdentity(identity)}, which is no gateway`,
+      { path: 'tls' },
+    );
+  }
+  const connection = connect({ address: settings.sp, tls, expectRole: 'sp' });
+  const engine = loadEngine(settings.engine);
+  return {
+    patient: identity.patient,
+    trustDomain: identity.trustDomain,
+    connection,
+    engine,
+    logger: createLogger({ service: 'gateway', level: settings.logLevel }),
+    close: async () => {
+      connection.close();
+      await engine.close();
+    },
+  };
+}
+
+function requirePatient(enrolled: PatientId, named: PatientId, directory: string): void {
+  if (enrolled === named) return;
+  throw duoveilError(
+    'CONFIG_INVALID',
+    `--state: ${directory} belongs to ${enrolled}, but the certificate of --tls names ${named}`,
+    { path: 'state' },
+  );
+}
+
+/**
+ * Does something until it is done, or the process is asked to stop: that is no error, but not the
+ * end of the work either.
+ */
+async function whileNotStopped<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stopping = new AbortController();
+  void untilStopped().then((reason) => {
+    stopping.abort(stopped(reason));
+  });
+  try {
+    return await work(stopping.signal);
+  } finally {
+    // Listening for its end keeps the process alive.
+    process.stdin.pause();
+  }
+}
+
+function stopped(reason: StopReason): Error {
+  return duoveilError('NOT_READY', `stopped before the end (${reason}); start again to go on`);
+}

@@ -1,0 +1,88 @@
+/** What a run tells about its recording, row by row, and what it comes to in the end. */
+import type { MonitoringPolicy, Output, Suite } from '@duoveil/common/encoding';
+
+import type { Outcome } from './decisions.js';
+import { RunningMedian } from './median.js';
+
+/** What became of a data row. `index` is its position in the recording, from 0. */
+export type RowEvent =
+  | { readonly kind: 'learning'; readonly index: number }
+  | { readonly kind: 'skipped'; readonly index: number; readonly reason: string }
+  | ({ readonly kind: 'scored'; readonly index: number } & Omit<
+      Extract<Outcome, { kind: 'scored' }>,
+      'kind'
+    >);
+
+/** A baseline has been trained. */
+export interface TrainedEvent {
+  readonly kind: 'trained';
+  /** The model's number, from 1. */
+  readonly model: number;
+  readonly trainMs: number;
+}
+
+/** An event of a run. */
+export type RunEvent = RowEvent | TrainedEvent;
+
+/** What a run came to. */
+export interface RunSummary {
+  /** Data rows. */
+  readonly rows: number;
+  /** Rows that the baseline was first learnt from. */
+  readonly learning: number;
+  readonly scored: number;
+  readonly outliers: number;
+  readonly skipped: number;
+  /** Median time of a training, in milliseconds; null where there was none. */
+  readonly trainMs: number | null;
+  /** Median time from a sample to its decision, in milliseconds; null where none was scored. */
+  readonly scoreMsMedian: number | null;
+  /** Bytes of the message that carries a sample. */
+  readonly bytesPerSample: number;
+  readonly suite: Suite;
+  readonly output: Output;
+  /** Bits of the modulus. */
+  readonly keyBits: number;
+}
+
+/** Counts events. */
+export class Tally {
+  readonly #count = { learning: 0, scored: 0, skipped: 0 };
+  readonly #trainMs = new RunningMedian();
+  readonly #scoreMs = new RunningMedian();
+  #outliers = 0;
+
+  /** Takes the next event. */
+  add(event: RunEvent): void {
+    if (event.kind === 'trained') {
+      this.#trainMs.add(event.trainMs);
+      return;
+    }
+    this.#count[event.kind] += 1;
+    if (event.kind !== 'scored') return;
+    this.#scoreMs.add(event.latencyMs);
+    if (event.outlier) this.#outliers += 1;
+  }
+
+  /** What it comes to. */
+  summary(
+    policy: Pick<MonitoringPolicy, 'suite' | 'output'>,
+    bytesPerSample: number,
+    keyBits: number,
+  ): RunSummary {
+    const { learning, scored, skipped } = this.#count;
+    return {
+      rows: learning + scored + skipped,
+      learning,
+      scored,
+      outliers: this.#outliers,
+      skipped,
+      trainMs: this.#trainMs.value,
+      scoreMsMedian: this.#scoreMs.value,
+      bytesPerSample,
+      suite: policy.suite,
+      output: policy.output,
+      keyBits,
+    };
+  }
+}

@@ -1,0 +1,226 @@
+/**
+ * What a gateway keeps: one directory a patient. `gateway.json` holds what streaming needs and nothing
+ * secret; `secret-key.json` holds the sealed secret key; `spool.db` the samples on their way.
+ */
+import { access, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import {
+  decodeSecretKey,
+  encodeSecretKey,
+  GENERATOR_FAMILIES,
+  publicParameters,
+} from '@duoveil/common/bcp';
+import type { EncodedKey, PublicParameters, SecretKey } from '@duoveil/common/bcp';
+import { parsePolicy, parseSchema } from '@duoveil/common/encoding';
+import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
+import { duoveilError } from '@duoveil/common/errors';
+import { bytesFromInteger } from '@duoveil/common/random';
+import type { RandomSource } from '@duoveil/common/random';
+import {
+  isPatientId,
+  readJsonFile,
+  seal,
+  storageError,
+  systemErrorCode,
+  unseal,
+  writeFileAtomic,
+} from '@duoveil/common/runtime';
+import type { PatientId, SealingSecret } from '@duoveil/common/runtime';
+import { z } from 'zod';
+
+/** An enrolled patient, as its own gateway knows it. Nothing here is secret. */
+export interface GatewayState {
+  readonly patient: PatientId;
+  /** The deployment that the patient belongs to. */
+  readonly trustDomain: string;
+  /** The parameters that were checked and pinned at enrolment. */
+  readonly parameters: PublicParameters;
+  /** The public key with its proof of possession, as they travel. */
+  readonly key: EncodedKey;
+  readonly schema: Schema;
+  readonly policy: MonitoringPolicy;
+}
+
+/** The files of a state directory. */
+export interface StateFiles {
+  readonly gateway: string;
+  readonly secretKey: string;
+  readonly spool: string;
+}
+
+/** Where things are in a state directory. */
+export function stateFiles(directory: string): StateFiles {
+  return {
+    gateway: join(directory, 'gateway.json'),
+    secretKey: join(directory, 'secret-key.json'),
+    spool: join(directory, 'spool.db'),
+  };
+}
+
+const hex = z.string().regex(/^([0-9a-f]{2})+$/, 'must be bytes in lower-case hexadecimal');
+const integer = z
+  .string()
+  .regex(/^[0-9a-f]+$/, 'must be an integer in lower-case hexadecimal')
+  .transform((text) => BigInt(`0x${text}`));
+const bytes = hex.transform((text) => Buffer.from(text, 'hex'));
+
+const fileSchema = z.strictObject({
+  version: z.literal(1),
+  patient: z.string().refine(isPatientId, 'must be a pseudonym'),
+  trustDomain: z.string().min(1),
+  parameters: z.strictObject({
+    digest: z.string(),
+    family: z.enum(GENERATOR_FAMILIES),
+    modulus: integer,
+    generator: integer,
+  }),
+  publicKey: bytes,
+  proof: z.strictObject({ commitment: bytes, response: bytes }),
+  schema: z.unknown(),
+  policy: z.looseObject({ thresholdScaled: z.string().regex(/^\d{1,20}$/) }),
+});
+
+/**
+ * Reads the state of a patient; undefined where the directory holds none.
+ * @throws CONFIG_INVALID, SCHEMA_INVALID where the file is damaged
+ */
+export async function readState(directory: string): Promise<GatewayState | undefined> {
+  const { gateway } = stateFiles(directory);
+  if (!(await exists(gateway))) return undefined;
+  const content = await readJsonFile(gateway, fileSchema, 'state');
+  const { family, modulus, generator, digest } = content.parameters;
+  const parameters = publicParameters(family, modulus, generator);
+  if (parameters.digest !== digest) {
+    const message = `${gateway}: parameters: do not have the digest that stands beside them`;
+    throw duoveilError('CONFIG_INVALID', message, { path: 'parameters' });
+  }
+  const schema = parseSchema(content.schema, gateway);
+  const { policy } = content;
+  return {
+    patient: content.patient,
+    trustDomain: content.trustDomain,
+    parameters,
+    key: { publicKey: content.publicKey, ...content.proof },
+    schema,
+    policy: parsePolicy(
+      { ...policy, thresholdScaled: BigInt(policy.thresholdScaled) },
+      schema,
+      gateway,
+    ),
+  };
+}
+
+/**
+ * The same where there has to be one.
+ * @throws CONFIG_INVALID where the directory holds none
+ */
+export async function requireState(directory: string): Promise<GatewayState> {
+  const state = await readState(directory);
+  if (state !== undefined) return state;
+  throw duoveilError(
+    'CONFIG_INVALID',
+    `state: ${directory} holds no enrolled patient; run "duoveil gateway enrol" first`,
+    { path: 'state' },
+  );
+}
+
+/**
+ * Writes the state, all of it or nothing. The directory is made if need be.
+ * @throws STORAGE_FULL, STORAGE_FAILED
+ */
+export async function writeState(directory: string, state: GatewayState): Promise<void> {
+  const { patient, trustDomain, parameters, key, schema, policy } = state;
+  const content: z.input<typeof fileSchema> = {
+    version: 1,
+    patient,
+    trustDomain,
+    parameters: {
+      digest: parameters.digest,
+      family: parameters.family,
+      modulus: parameters.modulus.toString(16),
+      generator: bytesFromInteger(parameters.generator, parameters.elementBytes).toString('hex'),
+    },
+    publicKey: toHex(key.publicKey),
+    proof: { commitment: toHex(key.commitment), response: toHex(key.response) },
+    schema,
+    policy: { ...policy, thresholdScaled: policy.thresholdScaled.toString() },
+  };
+  await makeDirectory(directory);
+  await writeFileAtomic(stateFiles(directory).gateway, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/**
+ * Opens the sealed secret key; undefined where the directory holds none.
+ * @throws UNSEALING_FAILED, KEY_INVALID where it belongs to other parameters
+ */
+export async function readSecretKey(
+  directory: string,
+  patient: PatientId,
+  parameters: PublicParameters,
+  secret: SealingSecret,
+): Promise<SecretKey | undefined> {
+  const { secretKey } = stateFiles(directory);
+  if (!(await exists(secretKey))) return undefined;
+  const envelope = await readJsonFile(secretKey, z.unknown(), 'state');
+  const plaintext = await unseal(envelope, secret, sealingContext(patient));
+  try {
+    return decodeSecretKey(plaintext, parameters);
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/** Seals the secret key and writes it. The directory is made if need be. */
+export async function writeSecretKey(
+  directory: string,
+  patient: PatientId,
+  parameters: PublicParameters,
+  key: SecretKey,
+  secret: SealingSecret,
+  random: RandomSource,
+): Promise<void> {
+  await makeDirectory(directory);
+  const plaintext = encodeSecretKey(key, parameters);
+  try {
+    const envelope = await seal(plaintext, secret, sealingContext(patient), random);
+    await writeFileAtomic(
+      stateFiles(directory).secretKey,
+      `${JSON.stringify(envelope, null, 2)}\n`,
+    );
+  } finally {
+    plaintext.fill(0);
+  }
+}
+
+/** Does the directory hold a sealed secret key? */
+export async function hasSecretKey(directory: string): Promise<boolean> {
+  return exists(stateFiles(directory).secretKey);
+}
+
+function sealingContext(patient: PatientId): string {
+  return `gateway-secret-key/${patient}`;
+}
+
+function toHex(value: Uint8Array): string {
+  return Buffer.from(value).toString('hex');
+}
+
+async function makeDirectory(directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw storageError(error, `cannot make the directory ${directory}`);
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await access(path);
+    return true;
+  } catch (error) {
+    const code = systemErrorCode(error);
+    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
+    throw storageError(error, `cannot read ${path}`);
+  }
+}

@@ -1,0 +1,222 @@
+/** Throw-away CSP and SP processes, with their own authority, in one directory. */
+import { randomBytes } from 'node:crypto';
+import { readFile, rm } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import {
+  parseParametersDigest,
+  type GeneratorFamily,
+  type ParametersDigest,
+} from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
+import type { EngineChoice } from '@duoveil/common/modular';
+import {
+  createAuthority,
+  defaultTrustDomain,
+  issueCertificate,
+  writeCredentials,
+  type Authority,
+  type Identity,
+  type LogLevel,
+  type PatientId,
+} from '@duoveil/common/runtime';
+
+import { Child } from './child.js';
+import { Supervised } from './supervised.js';
+
+const require = createRequire(import.meta.url);
+
+/** How long a server may take until it listens, in milliseconds. */
+const READY_MS = 90_000;
+
+/** What the servers are to be. */
+export interface ServerOptions {
+  /** An existing directory for everything that they keep. */
+  readonly directory: string;
+  readonly keyBits: number;
+  readonly generator: GeneratorFamily;
+  readonly engine: EngineChoice;
+  readonly logLevel: LogLevel;
+  /** Called with each line of a server's log. */
+  readonly onLog: (line: string) => void;
+}
+
+/** The host that throw-away servers listen on. */
+const HOST = '127.0.0.1';
+
+/** A CSP and an SP, each a process of its own over mutual TLS on loopback. */
+export class Servers {
+  readonly #options: ServerOptions;
+  readonly #authority: Authority;
+  readonly #passphrase = randomBytes(24).toString('base64');
+  #digest: ParametersDigest | undefined;
+  #csp: Supervised | undefined;
+  #sp: Supervised | undefined;
+  #cspPort = 0;
+  #spPort = 0;
+
+  private constructor(options: ServerOptions, authority: Authority) {
+    this.#options = options;
+    this.#authority = authority;
+  }
+
+  /** Make the authority; start nothing yet. */
+  static async prepare(options: ServerOptions): Promise<Servers> {
+    const authority = await createAuthority({
+      commonName: 'duoveil throw-away CA',
+      days: 7,
+      now: new Date(),
+    });
+    return new Servers(options, authority);
+  }
+
+  /** The digest of the parameters, to pin. */
+  get digest(): ParametersDigest {
+    if (this.#digest === undefined) throw new Error('the CSP is not set up yet');
+    return this.#digest;
+  }
+
+  /** Where gateways connect to. */
+  get address(): string {
+    return `${HOST}:${String(this.#spPort)}`;
+  }
+
+  get csp(): Supervised {
+    if (this.#csp === undefined) throw new Error('the CSP is not started yet');
+    return this.#csp;
+  }
+
+  get sp(): Supervised {
+    if (this.#sp === undefined) throw new Error('the SP is not started yet');
+    return this.#sp;
+  }
+
+  /** Draw the master key: the longest part. */
+  async setUp(): Promise<void> {
+    const lines: string[] = [];
+    const child = new Child({
+      programme: require.resolve('@duoveil/csp/main'),
+      arguments: [
+        'init',
+        ...['--state', this.#path('csp', 'state')],
+        ...['--key-bits', String(this.#options.keyBits)],
+        ...['--generator', this.#options.generator],
+        '--insecure-key-bits',
+      ],
+      environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
+      onOutput: (line) => lines.push(line),
+    });
+    const { code, lastWords } = await child.ended;
+    if (code !== 0) {
+      throw duoveilError('PEER_UNAVAILABLE', `the CSP's set-up failed: ${lastWords}`, {
+        peer: 'csp',
+      });
+    }
+    this.#digest = parseParametersDigest(lines.at(-1) ?? '', 'csp init');
+  }
+
+  /** Start the CSP and wait until it listens. */
+  async startCsp(): Promise<void> {
+    const tls = await this.issue('csp', { trustDomain: defaultTrustDomain, role: 'csp' });
+    this.#csp = this.#start('csp', '@duoveil/csp/main', () => this.#cspPort, {
+      arguments: ['--tls', tls, '--state', this.#path('csp', 'state')],
+      environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
+    });
+    this.#cspPort = await this.#ready('csp', this.#csp);
+  }
+
+  /** Start the SP and wait until it listens. */
+  async startSp(): Promise<void> {
+    const tls = await this.issue('sp', { trustDomain: defaultTrustDomain, role: 'sp' });
+    this.#sp = this.#start('sp', '@duoveil/service-provider/main', () => this.#spPort, {
+      arguments: [
+        ...['--tls', tls],
+        ...['--csp', `${HOST}:${String(this.#cspPort)}`],
+        ...['--parameters-digest', this.digest],
+        ...['--database', this.#path('sp', 'store.db')],
+      ],
+    });
+    this.#spPort = await this.#ready('sp', this.#sp);
+  }
+
+  /** Issue a gateway's certificate; its directory. */
+  async issueGateway(patient: PatientId): Promise<string> {
+    const identity: Identity = { trustDomain: defaultTrustDomain, role: 'gateway', patient };
+    return this.issue(`gateway-${patient}`, identity);
+  }
+
+  /** Issue a certificate into a party's directory; that directory. */
+  async issue(party: string, identity: Identity): Promise<string> {
+    const credentials = await issueCertificate(this.#authority, {
+      identity,
+      hosts: [HOST],
+      days: 7,
+      now: new Date(),
+    });
+    const directory = this.#path(party, 'tls');
+    await writeCredentials(directory, credentials);
+    return directory;
+  }
+
+  /** Stop both. */
+  async stop(): Promise<void> {
+    await this.#sp?.stop();
+    await this.#csp?.stop();
+  }
+
+  #path(...parts: string[]): string {
+    return join(this.#options.directory, ...parts);
+  }
+
+  #start(
+    name: 'csp' | 'sp',
+    programme: string,
+    port: () => number,
+    how: { readonly arguments: readonly string[]; readonly environment?: Record<string, string> },
+  ): Supervised {
+    return new Supervised(
+      name,
+      () => ({
+        programme: require.resolve(programme),
+        arguments: [
+          'serve',
+          ...['--listen', `${HOST}:${String(port())}`],
+          ...['--port-file', this.#path(`${name}.port`)],
+          ...['--log-level', this.#options.logLevel],
+          ...['--engine', this.#options.engine],
+          '--insecure-key-bits',
+          ...how.arguments,
+        ],
+        ...(how.environment && { environment: how.environment }),
+        onLog: this.#options.onLog,
+      }),
+      ({ signal }) => {
+        this.#options.onLog(`duoveil: the ${name} was ended by ${String(signal)} and is restarted`);
+      },
+    );
+  }
+
+  async #ready(name: string, party: Supervised): Promise<number> {
+    const file = this.#path(`${name}.port`);
+    const failed = party.finished.then(() => {
+      throw duoveilError('PEER_UNAVAILABLE', `the ${name} ended before it was ready`, {
+        peer: name,
+      });
+    });
+    const listens = async (): Promise<number> => {
+      for (let waitedMs = 0; waitedMs < READY_MS; waitedMs += 50) {
+        const text = await readFile(file, 'utf8').catch(() => '');
+        if (text !== '') return Number(text);
+        await sleep(50);
+      }
+      throw duoveilError('DEADLINE_EXCEEDED', `the ${name} did not get ready`, { peer: name });
+    };
+    try {
+      return await Promise.race([listens(), failed]);
+    } finally {
+      await rm(file, { force: true });
+    }
+  }
+}
