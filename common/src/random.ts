@@ -2,7 +2,7 @@
  * Randomness, injected: every function that draws takes a {@link RandomSource} as its last
  * argument, so that tests replay exact transcripts and nothing draws from anywhere else.
  */
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 
 /** A source of uniformly random bytes. */
 export interface RandomSource {
@@ -14,6 +14,28 @@ export interface RandomSource {
 export const systemRandom: RandomSource = {
   bytes: (length) => randomBytes(length),
 };
+
+/**
+ * Bytes that follow from a secret key and a context, so that the same context always draws the same:
+ * HMAC-SHA-512 in counter mode, NIST SP 800-108.
+ */
+export function derivedRandom(key: Uint8Array, context: Uint8Array): RandomSource {
+  const seed = createHmac('sha512', key).update(context).digest();
+  let counter = 0n;
+  let stock = Buffer.alloc(0);
+  return {
+    bytes(length) {
+      while (stock.length < length) {
+        const block = createHmac('sha512', seed).update(bytesFromInteger(counter, 8)).digest();
+        counter += 1n;
+        stock = Buffer.concat([stock, block]);
+      }
+      const drawn = Uint8Array.from(stock.subarray(0, length));
+      stock = stock.subarray(length);
+      return drawn;
+    },
+  };
+}
 
 /** Bytes, big-endian, as a non-negative integer. */
 export function integerFromBytes(bytes: Uint8Array): bigint {

@@ -183,7 +183,7 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
     return;
   }
   for (const [name, value] of Object.entries(status)) {
-    if (value !== undefined) await writeLine(`${name.padEnd(18)}${String(value)}`);
+    if (value !== undefined) await writeLine(`${name.padEnd(21)}${String(value)}`);
   }
 }
 

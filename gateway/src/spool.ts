@@ -55,7 +55,12 @@ export class Spool {
       // The lock is a file of its own: the driver gives a database's own lock back late.
       const lock = new Database(`${file}.lock`);
       lock.exec('BEGIN EXCLUSIVE');
-      return new Spool(file, lock, options);
+      try {
+        return new Spool(file, lock, options);
+      } catch (error) {
+        release(lock);
+        throw error;
+      }
     });
   }
 
@@ -159,23 +164,22 @@ export class Spool {
 
   /** Writes down what was acknowledged, and closes. */
   close(): void {
-    try {
-      this.#flush();
-    } finally {
-      this.#db.close();
-      this.#lock.exec('ROLLBACK');
-      this.#lock.close();
-    }
+    this.#flush();
+    this.#db.close();
+    release(this.#lock);
   }
 
+  /** Where this fails, a later one makes up for it. */
   #flush(): void {
     if (this.#acknowledgedOnDisk === this.#acknowledged) return;
-    storing(this.#file, () => {
+    try {
       this.#transaction(() => {
         this.#forgetAcknowledged();
       });
-    });
-    this.#acknowledgedOnDisk = this.#acknowledged;
+      this.#acknowledgedOnDisk = this.#acknowledged;
+    } catch {
+      // What is not written down is sent again: nothing is lost.
+    }
   }
 
   #forgetAcknowledged(): void {
@@ -194,6 +198,11 @@ export class Spool {
       throw error;
     }
   }
+}
+
+function release(lock: Database.Database): void {
+  lock.exec('ROLLBACK');
+  lock.close();
 }
 
 function openDatabase(file: string, maxBytes: number | undefined): Database.Database {

@@ -4,7 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import type { ErrorCode } from '@duoveil/common/errors';
 import { parsePatientId } from '@duoveil/common/runtime';
-import { IngestRequest, Sample } from '@duoveil/proto';
+import { IngestRequest } from '@duoveil/proto';
+import type { Sample } from '@duoveil/proto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { FAST, PARAMETERS, PATIENT, TestBed } from './fixture.js';

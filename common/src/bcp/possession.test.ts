@@ -194,6 +194,35 @@ describe.each<GeneratorFamily>(['residue', 'bcp03'])('proof of possession, %s', 
     await expect(acceptPublicKey(broken, encoded, PATIENT)).rejects.toThrow(/engine is closed/);
   });
 
+  it('has a challenge that depends on commitment, patient, key and parameters', async () => {
+    const { bcp, keys, random } = await made;
+    const other = await localParties(512, family, engine, random);
+    /** `c = (s - w)/a`, from a proof whose nonce is known. */
+    const challengeOf = async (
+      seed: string,
+      patient: string,
+      parties: Pick<LocalParties, 'bcp' | 'keys'>,
+    ) => {
+      const recorded = new RecordingRandom(new SeededRandom(seed));
+      const { response } = await provePossession(parties.bcp, parties.keys, patient, recorded);
+      const nonce = integerFromBytes(recorded.draws[0] ?? new Uint8Array());
+      const a = parties.keys.secretKey.reveal();
+      expect((response - nonce) % a).toBe(0n);
+      return (response - nonce) / a;
+    };
+    const own = { bcp, keys };
+    const challenges = [
+      await challengeOf('one', PATIENT, own),
+      await challengeOf('other', PATIENT, own),
+      await challengeOf('one', 'another', own),
+      await challengeOf('one', PATIENT, { bcp, keys: await generateKeyPair(bcp, random) }),
+      await challengeOf('one', PATIENT, other),
+    ];
+    expect(new Set(challenges).size).toBe(5);
+    expect(await challengeOf('one', PATIENT, own)).toBe(challenges[0]);
+    for (const c of challenges) expect(bitLength(c)).toBeGreaterThan(256 - 40);
+  });
+
   describe('hides the secret in its response', () => {
     /** The quotient of response and challenge: `a` and, where the nonce is short, little more. */
     const approximation = (response: bigint, nonce: bigint, a: bigint) => {

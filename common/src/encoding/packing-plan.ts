@@ -72,10 +72,7 @@ export function featuresOf(p: number): Feature[] {
 }
 
 /** `φ(x)`. */
-export function featureValues(
-  features: readonly Feature[],
-  sample: readonly bigint[],
-): bigint[] {
+export function featureValues(features: readonly Feature[], sample: readonly bigint[]): bigint[] {
   return features.map(([j, k]) => (sample[j] ?? 0n) * (k === undefined ? 1n : (sample[k] ?? 0n)));
 }
 
@@ -84,13 +81,21 @@ export function featureValues(
  * @throws DuoveilError `BOUNDS_EXCEEDED` where it does not fit, with the smallest |N| that would
  */
 export function packingPlan(schema: Schema, window: number, modulusBits: number): PackingPlan {
-  const field = smallestField(2n * numeratorBound(schema, window) * determinantBound(schema, window));
+  const field = smallestField(
+    2n * numeratorBound(schema, window) * determinantBound(schema, window),
+  );
   if (field === undefined) {
     throw doesNotFit(schema, window, modulusBits, 'no field is large enough');
   }
   const plan = planIn(schema, window, modulusBits, field);
   if (plan !== undefined) return plan;
-  throw doesNotFit(schema, window, modulusBits, `use at least ${sufficientBits(schema, window, field)} bits`, sufficientBits(schema, window, field));
+  throw doesNotFit(
+    schema,
+    window,
+    modulusBits,
+    `use at least ${sufficientBits(schema, window, field)} bits`,
+    sufficientBits(schema, window, field),
+  );
 }
 
 function planIn(
@@ -110,8 +115,7 @@ function planIn(
   const matrixQuotientBits = w + logarithm(p + 2);
   const coefficientQuotientBits = field.bits + logarithm(p + 3);
   const crossTermQuotientBits = w - 1 + logarithm(t + 1);
-  const masked = (quotientBits: number): number =>
-    field.bits + quotientBits + STATISTICAL_BITS + 1;
+  const masked = (quotientBits: number): number => field.bits + quotientBits + STATISTICAL_BITS + 1;
 
   const featureSlots = layout(w, room);
   const matrixSlots = layout(masked(matrixQuotientBits), room);
@@ -123,7 +127,8 @@ function planIn(
     matrixSlots.perPlaintext,
     coefficientSlots.perPlaintext,
   );
-  if (smallest < 1 || crossTermBits > room || answerBits + STATISTICAL_BITS > room) return undefined;
+  if (smallest < 1 || crossTermBits > room || answerBits + STATISTICAL_BITS > room)
+    return undefined;
 
   const plaintexts = Math.ceil(t / featureSlots.perPlaintext);
   const usedOfLast = (t - (plaintexts - 1) * featureSlots.perPlaintext) * w;

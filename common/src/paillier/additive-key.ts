@@ -58,7 +58,7 @@ export class AdditiveKey implements AdditiveParameters {
     this.elementBytes = Math.ceil((2 * this.bits) / 8);
     this.ring = engine.ring(modulus * modulus);
     this.#engine = engine;
-    this.#powers = this.ring.fixedBase(generator, this.bits);
+    this.#powers = this.ring.fixedBase(generator, this.bits + STATISTICAL_BITS);
   }
 
   /** Bits of the exponent of a fresh encryption. */
@@ -74,14 +74,15 @@ export class AdditiveKey implements AdditiveParameters {
 
   /**
    * Encryptions of zero to rerandomise with.
-   * @param exponentBits see {@link hidingBits}; beyond |N| bits nothing is gained
+   * @param exponentBits see {@link hidingBits}; an exponent of |N| + κ bits is uniform modulo the
+   * generator's order already, so that nothing is gained beyond
    */
   async zeros(
     count: number,
     exponentBits: number,
     random: RandomSource,
   ): Promise<AdditiveCiphertext[]> {
-    const bits = Math.min(exponentBits, this.bits);
+    const bits = Math.min(exponentBits, this.bits + STATISTICAL_BITS);
     const exponents = Array.from({ length: count }, () => uniformBits(bits, random));
     return (await this.#powers.power(exponents)) as AdditiveCiphertext[];
   }

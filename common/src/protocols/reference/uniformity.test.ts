@@ -11,7 +11,7 @@ import { describe, expect, it } from 'vitest';
 import { localParties, type LocalParties } from '../../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../../harness/src/local/randomness.js';
 import { chiSquare, suspicions } from '../../../../harness/src/statistics.js';
-import type { Ciphertext, MaskedOpening } from '../../bcp/ciphertext.js';
+import { ciphertext, type Ciphertext, type MaskedOpening } from '../../bcp/ciphertext.js';
 import type { GeneratorFamily } from '../../bcp/parameters.js';
 import type { StrongDecryption } from '../../bcp/strong-decryption.js';
 import {
@@ -392,6 +392,21 @@ describe('rerandomisation', () => {
     expect(unprotected(answer).map(trace)).toEqual(answer.map(trace));
     const { openings } = await mask(parties, answer, random);
     expect(openings.map(trace)).not.toEqual(answer.map(trace));
+  });
+
+  it('gives what is sent randomness of its own, also where the ciphertexts had none', async () => {
+    const parties = await setting();
+    const { bcp, random, unprotected, trace } = parties;
+    // (1, 1 + mN): modulo N, every product of powers of it is 1.
+    const bare = [3n, 1n, 1n, 4n].map((m) => ciphertext(1n, bcp.messageFactor(m)));
+    expect(unprotected(bare).map(trace)).toEqual([1n, 1n, 1n, 1n]);
+    const scaled = await bcp.scale(
+      bare.map((item) => ({ ciphertext: item, factor: uniformBelow(2n ** 500n, random) })),
+    );
+    expect(scaled.map(trace)).toEqual([1n, 1n, 1n, 1n]);
+    const { openings } = await mask(parties, bare, random);
+    const { entries } = await requestInverse(parties, inRows(bare, 2), random);
+    expect(new Set([1n, ...openings.map(trace), ...entries.map(trace)]).size).toBe(9);
   });
 
   it('never repeats an element, sent or answered, for one and the same message', async () => {

@@ -1,0 +1,28 @@
+export { encryptSamples } from './encrypt.js';
+export { distanceOfLeverage } from './leverage.js';
+export type { CryptoServiceProviderRole, ProviderKey, ServiceProviderRole } from './roles.js';
+export {
+  acceptScore,
+  answerScore,
+  encryptProviderShare,
+  keepCrossTerms,
+  keepProviderShare,
+  prepareScore,
+  requestScore,
+} from './score.js';
+export type { CspModel, PendingScore, PreparedScore, ProviderModel } from './score.js';
+export {
+  invertGram,
+  keepCoefficients,
+  maskCoefficients,
+  maskGram,
+  maskSums,
+  shareGram,
+} from './train.js';
+export type {
+  CoefficientMasks,
+  MaskedCoefficients,
+  MatrixMask,
+  PackedLines,
+  SumMasks,
+} from './train.js';
