@@ -29,6 +29,8 @@ export interface ErrorDetails {
   KEY_INVALID: { readonly field: string };
   /** The crypto service provider does not hold this patient's key at the moment: register it. */
   KEY_NOT_REGISTERED: Record<never, never>;
+  /** The crypto service provider has forgotten this model: load it again. */
+  MODEL_NOT_LOADED: Record<never, never>;
   /** A ciphertext is out of range, not a unit, or outside the group. */
   CIPHERTEXT_INVALID: { readonly field: string };
   /** The one, generic answer to anything that does not decrypt. */

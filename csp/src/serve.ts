@@ -1,6 +1,7 @@
 import { Bcp, encodeParameters } from '@duoveil/common/bcp';
-import { MasterDecryption } from '@duoveil/common/master';
-import { loadEngine } from '@duoveil/common/modular';
+import { MasterDecryption, type MasterKey } from '@duoveil/common/master';
+import { loadEngine, type ModularEngine } from '@duoveil/common/modular';
+import { AdditiveKey, CrtOpening } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
 import {
   createLogger,
@@ -18,8 +19,12 @@ import { ParametersServiceService } from '@duoveil/proto';
 import type { CspSettings } from './config.js';
 import { arithmeticService } from './handlers/arithmetic.js';
 import { keyService } from './handlers/keys.js';
+import { packedService, type PackedEnvironment } from './handlers/packed.js';
 import { loadMasterKey } from './keys/custody.js';
+import { deriveKeys } from './keys/derived-keys.js';
+import { Models } from './keys/models.js';
 import { PatientKeys } from './keys/patient-keys.js';
+import { ProviderKeys } from './keys/provider-keys.js';
 
 /** Largest message either way: a full call of 64 values at 8,192 bits, with room. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -57,6 +62,9 @@ export async function serve(settings: CspSettings): Promise<void> {
       }),
       keyService(bcp, keys),
       arithmeticService({ bcp, keys, decryption, random: systemRandom }),
+      ...(parameters.family === 'residue'
+        ? [packedService(packedEnvironment(master, engine))]
+        : []),
     ],
   });
   if (settings.portFile !== undefined) {
@@ -66,4 +74,19 @@ export async function serve(settings: CspSettings): Promise<void> {
   await stopping;
   await server.drain(settings.graceMs);
   await engine.close();
+}
+
+function packedEnvironment(master: MasterKey, engine: ModularEngine): PackedEnvironment {
+  const { parameters, factors } = master;
+  const { sealing, answers } = deriveKeys(master);
+  return {
+    own: {
+      key: new AdditiveKey(parameters, engine),
+      opening: new CrtOpening(factors, engine),
+    },
+    providers: new ProviderKeys(engine, parameters.bits, answers),
+    models: new Models(sealing, parameters.bits, parameters.digest),
+    answers,
+    random: systemRandom,
+  };
 }

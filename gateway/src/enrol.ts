@@ -9,7 +9,7 @@ import {
   requirePinned,
 } from '@duoveil/common/bcp';
 import type { EncodedKey, ParametersDigest, PublicParameters } from '@duoveil/common/bcp';
-import { requireReferenceFits } from '@duoveil/common/encoding';
+import { requireFits } from '@duoveil/common/encoding';
 import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
@@ -67,7 +67,7 @@ const PATIENCE_MS = 30_000;
  */
 export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const parameters = await fetchParameters(options);
-  requireReferenceFits(options.schema, options.policy.window, parameters.bits);
+  requireFits(options.schema, options.policy, parameters);
   const known = await readState(options.directory);
   if (known !== undefined) requireSame(known, options, parameters);
   const state = known ?? (await makeState(options, parameters));

@@ -12,7 +12,7 @@ export { writeLine } from './output.js';
 export type { RowEvent, RunEvent, RunSummary, TrainedEvent } from './run-events.js';
 export { runRecording } from './run-recording.js';
 export type { RecordingOptions } from './run-recording.js';
-export { AVAILABLE_SUITES, encodeSamples, sampleBytes } from './sample.js';
+export { sampleBytes, SampleEncoder } from './sample.js';
 export type { PlainSample } from './sample.js';
 export { sealingSecret } from './sealing-secret.js';
 export type { SealingSettings } from './sealing-secret.js';

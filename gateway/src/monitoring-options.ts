@@ -17,7 +17,6 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { parse as parseYaml } from 'yaml';
 
-import { AVAILABLE_SUITES, suiteUnavailable } from './sample.js';
 
 /** The options' values: texts from the command line, or what a settings file holds. */
 export interface MonitoringValues {
@@ -68,7 +67,7 @@ export function addMonitoringOptions(command: Command): Command {
       `quantile of the chi-square distribution beyond which a sample is an outlier (default: ${DEFAULT_QUANTILE})`,
     ],
     ['--threshold <t>', 'the threshold for the squared distance itself, instead of a quantile'],
-    ['--suite <name>', `family of protocols: ${AVAILABLE_SUITES.join(', ')} (default: reference)`],
+    ['--suite <name>', 'family of protocols: reference or packed (default: packed)'],
     ['--output <what>', 'what the service provider learns: distance (default: distance)'],
   ];
   for (const [flags, description] of options) {
@@ -85,7 +84,6 @@ export function addMonitoringOptions(command: Command): Command {
 export async function parseMonitoringOptions(values: MonitoringValues): Promise<Monitoring> {
   const schema = await readSchema(values);
   const policy = readPolicy(values, schema);
-  if (!AVAILABLE_SUITES.includes(policy.suite)) throw suiteUnavailable(policy.suite);
   return { schema, policy };
 }
 
@@ -115,7 +113,7 @@ function readPolicy(values: MonitoringValues, schema: Schema): MonitoringPolicy 
     baseline: baseline ?? 'fixed',
     retrainEvery: wholeNumber(retrainEvery ?? DEFAULT_RETRAIN_EVERY),
     thresholdScaled: readThreshold(values, schema),
-    suite: suite ?? 'reference',
+    suite: suite ?? 'packed',
     output: output ?? 'distance',
   };
   return asOption(undefined, () => parsePolicy(fields, schema, POLICY));

@@ -23,7 +23,7 @@ import type { DecisionEvent, Outcome } from './decisions.js';
 import { Pacer } from './pacer.js';
 import { Tally } from './run-events.js';
 import type { RowEvent, RunEvent, RunSummary } from './run-events.js';
-import { encodeSamples, sampleBytes } from './sample.js';
+import { sampleBytes, SampleEncoder } from './sample.js';
 import type { PlainSample } from './sample.js';
 import type { Source } from './sources/index.js';
 import type { Spool } from './spool.js';
@@ -82,7 +82,7 @@ export async function runRecording(
   requireSameRecording(options);
   spool.beginRecording(recording);
   const tally = await new Run(options).toTheEnd(signal);
-  const bytesPerSample = sampleBytes(policy.suite, schema, parameters, complete);
+  const bytesPerSample = sampleBytes(state, complete);
   return tally.summary(policy, bytesPerSample, parameters.bits);
 }
 
@@ -168,9 +168,10 @@ class Run {
 
   #encryption() {
     const { state, engine, random } = this.#options;
-    const { parameters, key, policy } = state;
+    const { parameters, key } = state;
     const keyed = new KeyedBcp(new Bcp(parameters, engine), integerFromBytes(key.publicKey));
-    return (batch: readonly PlainSample[]) => encodeSamples(policy.suite, batch, keyed, random);
+    const encoder = new SampleEncoder(state, keyed, random);
+    return (batch: readonly PlainSample[]) => encoder.encode(batch);
   }
 
   /** Gives each row its event, in order. */

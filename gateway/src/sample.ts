@@ -3,17 +3,15 @@
  * stands here and nowhere else in the gateway.
  */
 import { encodeCiphertext } from '@duoveil/common/bcp';
-import type { KeyedBcp, PublicParameters } from '@duoveil/common/bcp';
-import type { Schema, Suite } from '@duoveil/common/encoding';
-import { duoveilError } from '@duoveil/common/errors';
+import type { Ciphertext, KeyedBcp, PublicParameters } from '@duoveil/common/bcp';
+import { packingPlan } from '@duoveil/common/encoding';
+import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
+import { encryptSamples as encryptPacked } from '@duoveil/common/protocols/packed';
+import { encryptSamples as encryptReference } from '@duoveil/common/protocols/reference';
 import type { RandomSource } from '@duoveil/common/random';
 import { IngestRequest } from '@duoveil/proto';
-import type { Ciphertext } from '@duoveil/proto';
 
 import type { SpooledSample } from './spool.js';
-
-/** The suites whose samples can be made here. */
-export const AVAILABLE_SUITES: readonly Suite[] = ['reference'];
 
 /** A complete row: one quantised value a channel, in the schema's order. */
 export interface PlainSample {
@@ -22,71 +20,53 @@ export interface PlainSample {
   readonly values: readonly bigint[];
 }
 
-/**
- * Encrypts samples, each into the message that carries it. A batch keeps all cores busy.
- * @throws OPTION_INVALID for a suite that is not available
- */
-export async function encodeSamples(
-  suite: Suite,
-  samples: readonly PlainSample[],
-  key: KeyedBcp,
-  random: RandomSource,
-): Promise<SpooledSample[]> {
-  switch (suite) {
-    case 'reference':
-      return encodeReference(samples, key, random);
-    case 'packed':
-      throw suiteUnavailable(suite);
+/** What an enrolment says of the form of its samples. */
+export interface SampleForm {
+  readonly schema: Schema;
+  readonly policy: MonitoringPolicy;
+  readonly parameters: PublicParameters;
+}
+
+/** Encrypts samples, each into the message that carries it. */
+export class SampleEncoder {
+  readonly #parameters: PublicParameters;
+  readonly #encrypt: (samples: readonly (readonly bigint[])[]) => Promise<Ciphertext[][]>;
+
+  /** @throws BOUNDS_EXCEEDED where schema and window do not fit the parameters */
+  constructor({ schema, policy, parameters }: SampleForm, key: KeyedBcp, random: RandomSource) {
+    this.#parameters = parameters;
+    if (policy.suite === 'packed') {
+      const plan = packingPlan(schema, policy.window, parameters.bits);
+      this.#encrypt = (samples) => encryptPacked(plan, key, samples, random);
+    } else {
+      this.#encrypt = (samples) => encryptReference(key, samples, random);
+    }
+  }
+
+  /** A batch keeps all cores busy. */
+  async encode(samples: readonly PlainSample[]): Promise<SpooledSample[]> {
+    const encrypted = await this.#encrypt(samples.map(({ values }) => values));
+    return samples.map(({ sequence }, i) => {
+      const ciphertexts = (encrypted[i] ?? []).map((ciphertext) =>
+        encodeCiphertext(ciphertext, this.#parameters),
+      );
+      return { sequence, bytes: encodeMessage(sequence, ciphertexts) };
+    });
   }
 }
 
 /** How many bytes the message of a sample has. */
-export function sampleBytes(
-  suite: Suite,
-  schema: Schema,
-  parameters: PublicParameters,
-  sequence: number,
-): number {
-  switch (suite) {
-    case 'reference': {
-      const blank = Buffer.alloc(parameters.elementBytes);
-      const ciphertexts = schema.channels.map(() => ({ a: blank, b: blank }));
-      return encodeMessage(sequence, ciphertexts).length;
-    }
-    case 'packed':
-      throw suiteUnavailable(suite);
-  }
+export function sampleBytes({ schema, policy, parameters }: SampleForm, sequence: number): number {
+  const count =
+    policy.suite === 'packed'
+      ? packingPlan(schema, policy.window, parameters.bits).plaintexts
+      : schema.channels.length;
+  const blank = Buffer.alloc(parameters.elementBytes);
+  const ciphertexts = Array.from({ length: count }, () => ({ a: blank, b: blank }));
+  return encodeMessage(sequence, ciphertexts).length;
 }
 
-/** The error for a suite that is not available. */
-export function suiteUnavailable(suite: Suite): Error {
-  return duoveilError(
-    'OPTION_INVALID',
-    `--suite: ${suite} is not available in this version; there is ${AVAILABLE_SUITES.join(', ')}`,
-    { option: '--suite' },
-  );
-}
-
-/** One ciphertext a channel. */
-async function encodeReference(
-  samples: readonly PlainSample[],
-  key: KeyedBcp,
-  random: RandomSource,
-): Promise<SpooledSample[]> {
-  const { parameters } = key.bcp;
-  const ciphertexts = await key.encrypt(
-    samples.flatMap(({ values }) => values),
-    random,
-  );
-  let start = 0;
-  return samples.map(({ sequence, values }) => {
-    const own = ciphertexts.slice(start, (start += values.length));
-    const encoded = own.map((ciphertext) => encodeCiphertext(ciphertext, parameters));
-    return { sequence, bytes: encodeMessage(sequence, encoded) };
-  });
-}
-
-function encodeMessage(sequence: number, ciphertexts: Ciphertext[]): Uint8Array {
+function encodeMessage(sequence: number, ciphertexts: { a: Buffer; b: Buffer }[]): Uint8Array {
   return IngestRequest.encode({
     message: { $case: 'sample', value: { sequence: BigInt(sequence), ciphertexts } },
   }).finish();

@@ -1,5 +1,6 @@
 /** Between the gateway's own types and the wire's. */
 import type { EncodedKey, PublicParameters } from '@duoveil/common/bcp';
+import { encodeChannels } from '@duoveil/common/encoding';
 import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
@@ -28,11 +29,7 @@ export function encodeEnrolment(enrolment: {
     parametersDigest: digestBytes(parameters),
     publicKey: { h: Buffer.from(key.publicKey) },
     proof: { commitment: Buffer.from(key.commitment), response: Buffer.from(key.response) },
-    channels: schema.channels.map(({ min, max, ...others }) => ({
-      ...others,
-      minimum: min,
-      maximum: max,
-    })),
+    channels: encodeChannels(schema),
     policy: {
       window: policy.window,
       baseline: baselines[policy.baseline],

@@ -1,5 +1,6 @@
 import { Bcp, parseParametersDigest } from '@duoveil/common/bcp';
 import { loadEngine } from '@duoveil/common/modular';
+import { AdditiveKey, generateAdditiveKey } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
 import {
   bidi,
@@ -26,12 +27,14 @@ import {
 } from '@duoveil/proto';
 
 import type { SpSettings } from './config.js';
-import { CspClient, fetchParameters } from './csp-client.js';
+import { ProviderIdentity } from './csp/packed.js';
+import { fetchParameters } from './csp/parameters.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
 import { parametersResponse } from './handlers/parameters.js';
 import { Monitors } from './monitor/monitors.js';
+import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
 import { openStore } from './store/index.js';
 
@@ -67,10 +70,23 @@ export async function serve(settings: SpSettings): Promise<void> {
 
   const bcp = new Bcp(parameters, engine);
   const store = await openStore(settings.database, parameters);
-  const client = new CspClient(csp, bcp);
+  const packed: PackedEnvironment = {
+    bcp,
+    cspKey: new AdditiveKey(parameters, engine),
+    csp,
+    provider: new ProviderIdentity(
+      await generateAdditiveKey(parameters.bits, engine, systemRandom),
+      csp,
+    ),
+    random: systemRandom,
+    stop: stop.signal,
+  };
   const monitors = new Monitors({
     store,
-    suiteOf: (patient) => new ReferenceSuite(bcp, patient, client, systemRandom, stop.signal),
+    suiteOf: (patient) =>
+      patient.policy.suite === 'packed'
+        ? new PackedSuite(packed, patient)
+        : new ReferenceSuite(bcp, patient, csp, systemRandom, stop.signal),
     clock: systemClock,
     sleep: systemSleep,
     logger,

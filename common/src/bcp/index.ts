@@ -5,6 +5,7 @@ export {
   decodeOpenings,
   encodeCiphertext,
   encodeOpening,
+  maskedOpening as maskedOpeningOf,
 } from './ciphertext.js';
 export type { Ciphertext, EncodedCiphertext, MaskedOpening } from './ciphertext.js';
 export { decodeSecretKey, decrypt, encodeSecretKey, generateKeyPair, keyPairOf } from './keys.js';

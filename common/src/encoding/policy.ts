@@ -50,6 +50,15 @@ const whole = (from: number, to: number) => {
 
 const thresholdMessage = `must be a whole number from 1 to ${MAX_THRESHOLD_SCALED}`;
 
+/**
+ * A window that fits a schema.
+ * @throws DuoveilError `SCHEMA_INVALID`
+ */
+export function parseWindow(value: unknown, { channels }: Schema, where: string): number {
+  const form = z.strictObject({ window: whole(channels.length + 2, MAX_WINDOW) });
+  return parseWith(form, { window: value }, where).window;
+}
+
 function description(p: number) {
   return z
     .strictObject({

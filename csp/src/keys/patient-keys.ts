@@ -4,19 +4,19 @@ import { acceptPublicKey, KeyedBcp, type Bcp, type EncodedKey } from '@duoveil/c
 import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 
+import { BoundedCache } from './bounded-cache.js';
+
 /**
  * Patients' public keys, in memory only and bounded: the CSP keeps nothing about patients. A key
  * that was pushed out is registered again by the service provider.
  */
 export class PatientKeys {
   readonly #bcp: Bcp;
-  readonly #capacity: number;
-  /** Least recently used first. */
-  readonly #keys = new Map<string, KeyedBcp>();
+  readonly #keys: BoundedCache<KeyedBcp>;
 
   constructor(bcp: Bcp, capacity = 256) {
     this.#bcp = bcp;
-    this.#capacity = capacity;
+    this.#keys = new BoundedCache(capacity);
   }
 
   /**
@@ -31,28 +31,19 @@ export class PatientKeys {
       .digest();
     const name = id.toString('hex');
     const publicKey = await acceptPublicKey(this.#bcp, key, patient);
-    this.#keep(name, this.#keys.get(name) ?? new KeyedBcp(this.#bcp, publicKey));
+    this.#keys.set(name, this.#keys.get(name) ?? new KeyedBcp(this.#bcp, publicKey));
     return id;
   }
 
   /** @throws DuoveilError `KEY_NOT_REGISTERED` */
   find(id: Uint8Array): KeyedBcp {
-    const name = Buffer.from(id).toString('hex');
-    const key = this.#keys.get(name);
+    const key = this.#keys.get(Buffer.from(id).toString('hex'));
     if (key === undefined) {
       throw duoveilError(
         'KEY_NOT_REGISTERED',
         'the key is not registered: register it and try again',
       );
     }
-    this.#keep(name, key);
     return key;
-  }
-
-  #keep(name: string, key: KeyedBcp): void {
-    this.#keys.delete(name);
-    this.#keys.set(name, key);
-    const [oldest] = this.#keys.keys();
-    if (this.#keys.size > this.#capacity && oldest !== undefined) this.#keys.delete(oldest);
   }
 }

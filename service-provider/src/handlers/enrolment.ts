@@ -1,8 +1,8 @@
 import { acceptPublicKey, type Bcp } from '@duoveil/common/bcp';
 import {
+  decodeChannels,
   parsePolicy,
-  parseSchema,
-  requireReferenceFits,
+  requireFits,
   type MonitoringPolicy,
   type Schema,
 } from '@duoveil/common/encoding';
@@ -19,7 +19,6 @@ import {
   Suite,
   type EnrolRequest,
   type EnrolResponse,
-  type Channel as WireChannel,
   type MonitoringPolicy as WirePolicy,
 } from '@duoveil/proto';
 
@@ -59,32 +58,10 @@ async function decode(request: EnrolRequest, bcp: Bcp, context: CallContext): Pr
     ...required(request.proof, 'proof'),
   };
   await acceptPublicKey(bcp, key, id);
-  const schema = schemaOf(request.channels);
+  const schema = decodeChannels(request.channels, 'the enrolment');
   const policy = policyOf(required(request.policy, 'policy'), schema);
-  if (policy.suite === 'packed') {
-    throw duoveilError('SCHEMA_INVALID', 'the enrolment: policy.suite must be reference', {
-      field: 'policy.suite',
-    });
-  }
-  requireReferenceFits(schema, policy.window, bcp.parameters.bits);
+  requireFits(schema, policy, bcp.parameters);
   return { id, key, schema, policy };
-}
-
-function schemaOf(channels: readonly WireChannel[]): Schema {
-  return parseSchema(
-    {
-      channels: channels.map(({ name, unit, minimum, maximum, resolution, noiseFloor, loinc }) => ({
-        name,
-        unit,
-        min: minimum,
-        max: maximum,
-        resolution,
-        noiseFloor,
-        loinc,
-      })),
-    },
-    'the enrolment',
-  );
 }
 
 function policyOf(policy: WirePolicy, schema: Schema): MonitoringPolicy {

@@ -104,11 +104,11 @@ export class PatientMonitor {
     const { id, policy } = this.#patient;
     const samples = await store.samples.lastAccepted(id, policy.window);
     const startedMs = clock.monotonicMs();
-    const ciphertexts = await this.#suite.train(samples);
+    const content = await this.#suite.train(samples);
     const model: StoredModel = {
       number: (position.model?.number ?? 0) + 1,
       throughSequence: position.decided,
-      ciphertexts,
+      content,
       trainMs: clock.monotonicMs() - startedMs,
     };
     await store.models.insert(id, model, this.#keptWith(model), clock.now());

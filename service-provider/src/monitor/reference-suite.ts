@@ -1,10 +1,17 @@
-import { KeyedBcp, type Bcp, type Ciphertext } from '@duoveil/common/bcp';
+import { KeyedBcp, type Bcp } from '@duoveil/common/bcp';
 import { distanceBounds, reconstruct, scaleOf, type Rational } from '@duoveil/common/encoding';
 import { score, train, type ReferenceModel } from '@duoveil/common/protocols/reference';
 import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
+import type { Connection } from '@duoveil/common/runtime';
 
-import type { CspClient } from '../csp-client.js';
-import type { Patient, StoredModel, StoredSample } from '../store/index.js';
+import { BlindedArithmeticClient } from '../csp/blinded-arithmetic.js';
+import {
+  packCiphertexts,
+  unpackCiphertexts,
+  type Patient,
+  type StoredModel,
+  type StoredSample,
+} from '../store/index.js';
 import { RemoteArithmetic } from './remote-arithmetic.js';
 import type { PatientSuite } from './suite.js';
 
@@ -15,22 +22,33 @@ export class ReferenceSuite implements PatientSuite {
   readonly #patient: Patient;
   readonly #arithmetic: RemoteArithmetic;
 
-  constructor(bcp: Bcp, patient: Patient, csp: CspClient, random: RandomSource, stop: AbortSignal) {
+  constructor(
+    bcp: Bcp,
+    patient: Patient,
+    csp: Connection,
+    random: RandomSource,
+    stop: AbortSignal,
+  ) {
     this.ciphertextsPerSample = patient.schema.channels.length;
     this.#bcp = bcp;
     this.#patient = patient;
     const key = new KeyedBcp(bcp, integerFromBytes(patient.key.publicKey));
-    this.#arithmetic = new RemoteArithmetic({ key }, csp.forPatient(patient), random, stop);
+    this.#arithmetic = new RemoteArithmetic(
+      { key },
+      new BlindedArithmeticClient(csp, bcp, patient),
+      random,
+      stop,
+    );
   }
 
-  async train(window: readonly StoredSample[]): Promise<Ciphertext[]> {
+  async train(window: readonly StoredSample[]): Promise<Uint8Array> {
     const { mean, precision } = await train(
       this.#arithmetic,
       this.#bcp,
       window.map(({ ciphertexts }) => ciphertexts),
       this.#patient.schema.channels.map((channel) => scaleOf(channel).F),
     );
-    return [...mean, ...precision.flat()];
+    return packCiphertexts([...mean, ...precision.flat()], this.#bcp.parameters);
   }
 
   async score(model: StoredModel, sample: StoredSample): Promise<Rational | undefined> {
@@ -45,7 +63,8 @@ export class ReferenceSuite implements PatientSuite {
     return reconstruct(residue, this.#bcp.parameters.modulus, numerator, denominator);
   }
 
-  #modelOf({ ciphertexts }: StoredModel): ReferenceModel {
+  #modelOf({ content }: StoredModel): ReferenceModel {
+    const ciphertexts = unpackCiphertexts(content, this.#bcp.parameters);
     const p = this.ciphertextsPerSample;
     const mean = ciphertexts.slice(0, p);
     return {

@@ -1,5 +1,4 @@
 import type { Ciphertext } from '@duoveil/common/bcp';
-import { isDuoveilError } from '@duoveil/common/errors';
 import {
   acceptDifferences,
   acceptInverse,
@@ -17,9 +16,9 @@ import {
   type ServiceProviderRole,
 } from '@duoveil/common/protocols/reference';
 import type { RandomSource } from '@duoveil/common/random';
-import { retrying } from '@duoveil/common/runtime';
 
-import type { PatientCsp } from '../csp-client.js';
+import type { BlindedArithmeticClient } from '../csp/blinded-arithmetic.js';
+import { attempts } from '../csp/calls.js';
 
 /** Operations in one call: bounds what a call weighs and how long it takes. */
 const OPERATIONS_PER_CALL = 32;
@@ -30,11 +29,16 @@ const OPERATIONS_PER_CALL = 32;
  */
 export class RemoteArithmetic implements BlindedArithmetic {
   readonly #sp: ServiceProviderRole;
-  readonly #csp: PatientCsp;
+  readonly #csp: BlindedArithmeticClient;
   readonly #random: RandomSource;
   readonly #stop: AbortSignal;
 
-  constructor(sp: ServiceProviderRole, csp: PatientCsp, random: RandomSource, stop: AbortSignal) {
+  constructor(
+    sp: ServiceProviderRole,
+    csp: BlindedArithmeticClient,
+    random: RandomSource,
+    stop: AbortSignal,
+  ) {
     this.#sp = sp;
     this.#csp = csp;
     this.#random = random;
@@ -93,24 +97,6 @@ export class RemoteArithmetic implements BlindedArithmetic {
   }
 
   #attempts<Result>(attempt: () => Promise<Result>): Promise<Result> {
-    return retrying(attempt, {
-      attempts: 6,
-      baseMs: 100,
-      maxMs: 5_000,
-      signal: this.#stop,
-      random: this.#random,
-      isRetryable: isPassing,
-    });
+    return attempts(attempt, this.#random, this.#stop);
   }
-}
-
-/** May the next attempt go better, without anybody doing anything? */
-function isPassing(error: unknown): boolean {
-  return (
-    isDuoveilError(error, 'PEER_UNAVAILABLE') ||
-    isDuoveilError(error, 'DEADLINE_EXCEEDED') ||
-    isDuoveilError(error, 'OVERLOADED') ||
-    isDuoveilError(error, 'NOT_READY') ||
-    isDuoveilError(error, 'KEY_NOT_REGISTERED')
-  );
 }

@@ -1,4 +1,3 @@
-import type { Ciphertext } from '@duoveil/common/bcp';
 import type { Rational } from '@duoveil/common/encoding';
 
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
@@ -7,8 +6,8 @@ import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 export interface PatientSuite {
   /** How many ciphertexts a sample has. */
   readonly ciphertextsPerSample: number;
-  /** Train a baseline: what a model keeps. */
-  train(window: readonly StoredSample[]): Promise<Ciphertext[]>;
+  /** Train a baseline: what a model keeps, in a form of the suite's own. */
+  train(window: readonly StoredSample[]): Promise<Uint8Array>;
   /**
    * `MD²` of a sample.
    * @returns undefined where the plaintext cannot be a sample of the schema.

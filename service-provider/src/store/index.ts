@@ -7,6 +7,7 @@ import { bindParameters } from './parameters.js';
 import { PatientStore } from './patients.js';
 import { SampleStore } from './samples.js';
 
+export { packCiphertexts, unpackCiphertexts } from './blobs.js';
 export type { Decision, Outcome } from './decisions.js';
 export type { StoredModel, TrainingNotice } from './models.js';
 export type { Patient } from './patients.js';
@@ -36,7 +37,7 @@ export async function openStore(file: string, parameters: PublicParameters): Pro
   return {
     patients: new PatientStore(db),
     samples: new SampleStore(db, parameters),
-    models: new ModelStore(db, parameters),
+    models: new ModelStore(db),
     decisions: new DecisionStore(db),
     close: () => db.destroy(),
   };

@@ -40,7 +40,7 @@ const first: Migration = {
       .addColumn('patient', 'text', (column) => column.notNull().references('patients.id'))
       .addColumn('number', 'integer', (column) => column.notNull())
       .addColumn('through_sequence', 'integer', (column) => column.notNull())
-      .addColumn('ciphertexts', 'blob', (column) => column.notNull())
+      .addColumn('content', 'blob', (column) => column.notNull())
       .addColumn('train_ms', 'real', (column) => column.notNull())
       .addColumn('trained_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('models_key', ['patient', 'number'])

@@ -1,7 +1,6 @@
-import type { Ciphertext, PublicParameters } from '@duoveil/common/bcp';
 import type { PatientId } from '@duoveil/common/runtime';
 
-import { packCiphertexts, unpackCiphertexts } from './blobs.js';
+import { bytesOf } from './blobs.js';
 import { storing, type Connection } from './database.js';
 import { forgetCiphertexts } from './samples.js';
 
@@ -11,23 +10,21 @@ export interface StoredModel {
   readonly number: number;
   /** The last sample that had been decided when it was trained. */
   readonly throughSequence: number;
-  /** What the suite needs to score, in the suite's own order. */
-  readonly ciphertexts: readonly Ciphertext[];
+  /** What the suite needs to score, in a form of its own. */
+  readonly content: Uint8Array;
   /** Wall time of the training, in milliseconds. */
   readonly trainMs: number;
 }
 
 /** What a training says to those who watch. */
-export type TrainingNotice = Omit<StoredModel, 'ciphertexts'>;
+export type TrainingNotice = Omit<StoredModel, 'content'>;
 
 /** Reads and writes the encrypted baselines. */
 export class ModelStore {
   readonly #db: Connection;
-  readonly #parameters: PublicParameters;
 
-  constructor(db: Connection, parameters: PublicParameters) {
+  constructor(db: Connection) {
     this.#db = db;
-    this.#parameters = parameters;
   }
 
   /** The model in force, or undefined before the first training. */
@@ -44,7 +41,7 @@ export class ModelStore {
         row && {
           number: row.number,
           throughSequence: row.through_sequence,
-          ciphertexts: unpackCiphertexts(row.ciphertexts, this.#parameters),
+          content: bytesOf(row.content),
           trainMs: row.train_ms,
         }
       );
@@ -64,7 +61,7 @@ export class ModelStore {
             patient,
             number: model.number,
             through_sequence: model.throughSequence,
-            ciphertexts: packCiphertexts(model.ciphertexts, this.#parameters),
+            content: model.content,
             train_ms: model.trainMs,
             trained_at: now.toISOString(),
           })

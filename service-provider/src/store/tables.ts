@@ -39,7 +39,8 @@ export interface ModelsTable {
   readonly number: number;
   /** The last sample that had been decided when this model was trained. */
   readonly through_sequence: number;
-  readonly ciphertexts: Uint8Array;
+  /** What the suite needs to score, in a form of its own. */
+  readonly content: Uint8Array;
   readonly train_ms: number;
   readonly trained_at: string;
 }

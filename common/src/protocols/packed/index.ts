@@ -26,3 +26,5 @@ export type {
   PackedLines,
   SumMasks,
 } from './train.js';
+export { inLines, messageCounts } from './shape.js';
+export type { MessageCounts } from './shape.js';

@@ -1,5 +1,6 @@
 export type { BlindedArithmetic } from './arithmetic.js';
 export { acceptQuotients, answerQuotients, requestQuotients } from './divide.js';
+export { encryptSamples } from './encrypt.js';
 export { acceptInverse, answerInverse, requestInverse } from './invert-matrix.js';
 export type { CiphertextMatrix } from './invert-matrix.js';
 export { acceptProducts, answerProducts, requestProducts } from './multiply.js';

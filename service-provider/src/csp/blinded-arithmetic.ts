@@ -1,78 +1,31 @@
 import {
   decodeCiphertexts,
-  decodeParameters,
   encodeOpening,
-  requirePinned,
   type Bcp,
   type Ciphertext,
   type EncodedCiphertext,
   type MaskedOpening,
-  type ParametersDigest,
-  type PublicParameters,
 } from '@duoveil/common/bcp';
-import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
-import type { ModularEngine } from '@duoveil/common/modular';
+import { isDuoveilError } from '@duoveil/common/errors';
 import type { MaskedPair } from '@duoveil/common/protocols/reference';
 import { integerFromBytes } from '@duoveil/common/random';
 import { callUnary, type Connection } from '@duoveil/common/runtime';
 import {
   BlindedArithmeticServiceService as Arithmetic,
   KeyServiceService as Keys,
-  ParametersServiceService as Parameters,
 } from '@duoveil/proto';
 
-import type { Patient } from './store/index.js';
-
-/** How long one call to the CSP may take, in milliseconds: calls carry a bounded number of operations. */
-const CALL_DEADLINE_MS = 60_000;
-
-/**
- * Fetch the CSP's public parameters and accept only the pinned ones.
- * @throws DuoveilError `PARAMETERS_MISMATCH`, `PARAMETERS_INVALID`, or what the call failed with
- */
-export async function fetchParameters(
-  connection: Connection,
-  pinned: ParametersDigest,
-  engine: ModularEngine,
-): Promise<PublicParameters> {
-  const { parameters } = await callUnary(
-    connection,
-    Parameters.getParameters,
-    {},
-    {
-      deadlineMs: CALL_DEADLINE_MS,
-    },
-  );
-  if (parameters === undefined) throw misbehaved(connection.peer, 'no parameters');
-  const decoded = await decodeParameters(parameters, engine);
-  requirePinned(decoded, pinned);
-  return decoded;
-}
-
-/** The CSP's calls, for all patients. */
-export class CspClient {
-  readonly #connection: Connection;
-  readonly #bcp: Bcp;
-
-  constructor(connection: Connection, bcp: Bcp) {
-    this.#connection = connection;
-    this.#bcp = bcp;
-  }
-
-  /** The calls under one patient's key. */
-  forPatient(patient: Patient): PatientCsp {
-    return new PatientCsp(this.#connection, this.#bcp, patient);
-  }
-}
+import type { Patient } from '../store/index.js';
+import { CALL_DEADLINE_MS, misbehaved, requireCount } from './calls.js';
 
 type CallOptions = { readonly deadlineMs: number; readonly signal: AbortSignal };
 
 /**
- * The CSP's calls under one patient's key. Each method is one attempt: who repeats one masks afresh.
+ * Blinded arithmetic under one patient's key. Each method is one attempt: who repeats one masks afresh.
  * The CSP keeps keys in memory only; where it has forgotten this one, the attempt fails with
  * `KEY_NOT_REGISTERED` and the next one registers it again.
  */
-export class PatientCsp {
+export class BlindedArithmeticClient {
   readonly #connection: Connection;
   readonly #bcp: Bcp;
   readonly #patient: Patient;
@@ -130,11 +83,11 @@ export class PatientCsp {
     return this.#withKey(stop, async (keyId, options) => {
       const request = { keyId, values: openings.map((value) => this.#encode(value)) };
       const { values } = await callUnary(this.#connection, Arithmetic.open, request, options);
-      this.#requireCount(values, openings.length);
+      requireCount(values, openings.length, this.#connection);
       return values.map((bytes) => {
         const value = integerFromBytes(bytes);
         if (value >= this.#bcp.parameters.modulus) {
-          throw misbehaved(this.#connection.peer, 'a value that is not below N');
+          throw misbehaved(this.#connection, 'a value that is not below N');
         }
         return value;
       });
@@ -176,20 +129,7 @@ export class PatientCsp {
   }
 
   async #decode(encoded: readonly EncodedCiphertext[], count: number): Promise<Ciphertext[]> {
-    this.#requireCount(encoded, count);
+    requireCount(encoded, count, this.#connection);
     return decodeCiphertexts(encoded, 'results', this.#bcp.parameters, this.#bcp.engine);
   }
-
-  #requireCount(list: readonly unknown[], count: number): void {
-    if (list.length !== count) {
-      throw misbehaved(
-        this.#connection.peer,
-        `${String(list.length)} results where ${String(count)} were asked for`,
-      );
-    }
-  }
-}
-
-function misbehaved(peer: string, what: string): Error {
-  return duoveilError('PEER_MISBEHAVED', `${peer} answered with ${what}`, { peer });
 }

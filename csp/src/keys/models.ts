@@ -1,0 +1,165 @@
+import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+
+import {
+  decodeChannels,
+  encodeChannels,
+  packingPlan,
+  type EncodedChannel,
+  type PackingPlan,
+  type Schema,
+} from '@duoveil/common/encoding';
+import { duoveilError } from '@duoveil/common/errors';
+import type { AdditiveCiphertext } from '@duoveil/common/paillier';
+import {
+  keepProviderShare,
+  type CspModel,
+  type MaskedCoefficients,
+  type ProviderKey,
+} from '@duoveil/common/protocols/packed';
+import type { RandomSource } from '@duoveil/common/random';
+import type { PatientId } from '@duoveil/common/runtime';
+import type { Secret } from '@duoveil/common/secret';
+import { z } from 'zod';
+
+import { BoundedCache } from './bounded-cache.js';
+
+/** Models whose tables are kept at once, some 150 KB each. */
+const CAPACITY = 512;
+
+/** A model in the cache. */
+export interface LoadedModel {
+  readonly plan: PackingPlan;
+  readonly provider: ProviderKey;
+  readonly model: CspModel;
+}
+
+/** What a model's packing plan follows from. */
+export interface Shape {
+  readonly schema: Schema;
+  readonly window: number;
+}
+
+/** What seals: everything but the share itself, bound to whose it is. */
+const sealedSchema = z.strictObject({
+  window: z.int(),
+  channels: z.array(z.custom<EncodedChannel>((value) => typeof value === 'object')),
+  constant: z.string().regex(/^[0-9a-f]+$/),
+  features: z.array(z.string().regex(/^[0-9a-f]+$/)),
+});
+
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+/**
+ * The CSP's halves of models. It keeps none for good: what it needs again is with the service
+ * provider, sealed under a key that follows from the master key (AES-256-GCM), bound to parameters
+ * and patient. The cache is bounded and may lose a model at any time.
+ */
+export class Models {
+  readonly #sealing: Secret<Uint8Array>;
+  readonly #modulusBits: number;
+  readonly #context: string;
+  readonly #cache = new BoundedCache<LoadedModel>(CAPACITY);
+
+  /** @param context what the sealed shares are bound to beside the patient: the parameters' digest */
+  constructor(sealing: Secret<Uint8Array>, modulusBits: number, context: string) {
+    this.#sealing = sealing;
+    this.#modulusBits = modulusBits;
+    this.#context = context;
+  }
+
+  /** Seal the CSP's share of a model. */
+  seal(
+    patient: PatientId,
+    { schema, window }: Shape,
+    share: MaskedCoefficients,
+    random: RandomSource,
+  ): Buffer {
+    const plaintext = JSON.stringify({
+      window,
+      channels: encodeChannels(schema),
+      constant: share.constant.toString(16),
+      features: share.features.map((coefficient) => coefficient.toString(16)),
+    });
+    const nonce = random.bytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.#sealing.reveal(), nonce);
+    cipher.setAAD(this.#binding(patient));
+    const sealed = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
+    return Buffer.concat([nonce, sealed, cipher.getAuthTag()]);
+  }
+
+  /**
+   * Open a sealed share.
+   * @throws DuoveilError `UNSEALING_FAILED`, the same for every cause
+   */
+  unseal(
+    patient: PatientId,
+    sealed: Uint8Array,
+  ): { readonly shape: Shape; readonly share: MaskedCoefficients } {
+    try {
+      const bytes = Buffer.from(sealed);
+      const decipher = createDecipheriv(
+        'aes-256-gcm',
+        this.#sealing.reveal(),
+        bytes.subarray(0, NONCE_BYTES),
+        { authTagLength: TAG_BYTES },
+      );
+      decipher.setAAD(this.#binding(patient));
+      decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
+      const plaintext = Buffer.concat([
+        decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)),
+        decipher.final(),
+      ]);
+      const content = sealedSchema.parse(JSON.parse(plaintext.toString('utf8')));
+      return {
+        shape: { schema: decodeChannels(content.channels, 'sealed share'), window: content.window },
+        share: {
+          constant: BigInt(`0x${content.constant}`),
+          features: content.features.map((digits) => BigInt(`0x${digits}`)),
+        },
+      };
+    } catch (cause) {
+      throw duoveilError('UNSEALING_FAILED', 'the sealed share does not open', {}, { cause });
+    }
+  }
+
+  /**
+   * Keep a model ready for scoring.
+   * @returns 32 bytes that name it, together with the provider key that it is for
+   */
+  load(
+    sealed: Uint8Array,
+    providerKeyId: Uint8Array,
+    { schema, window }: Shape,
+    share: MaskedCoefficients,
+    provider: ProviderKey,
+    providerShare: readonly AdditiveCiphertext[],
+  ): Buffer {
+    const plan = packingPlan(schema, window, this.#modulusBits);
+    const id = createHash('sha256').update(providerKeyId);
+    for (const element of providerShare) id.update(provider.key.encode(element));
+    const name = id.update(sealed).digest();
+    this.#cache.set(name.toString('hex'), {
+      plan,
+      provider,
+      model: { share, providerShare: keepProviderShare(plan, provider, providerShare) },
+    });
+    return name;
+  }
+
+  /** @throws DuoveilError `MODEL_NOT_LOADED` */
+  find(id: Uint8Array): LoadedModel {
+    const model = this.#cache.get(Buffer.from(id).toString('hex'));
+    if (model === undefined) {
+      throw duoveilError(
+        'MODEL_NOT_LOADED',
+        'the model is not in the cache: load it and try again',
+      );
+    }
+    return model;
+  }
+
+  #binding(patient: PatientId): Buffer {
+    return Buffer.from(`duoveil/model-share/v1/${this.#context}/${patient}`, 'utf8');
+  }
+}

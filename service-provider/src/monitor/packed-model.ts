@@ -1,0 +1,58 @@
+/** A packed model as the store keeps it: the service provider's share, and what the CSP gave it. */
+import { duoveilError } from '@duoveil/common/errors';
+import type { AdditiveCiphertext, AdditiveKey } from '@duoveil/common/paillier';
+import type { CoefficientMasks } from '@duoveil/common/protocols/packed';
+import { integerFromBytes } from '@duoveil/common/random';
+import { z } from 'zod';
+
+/** What the service provider keeps of a model for its life. */
+export interface PackedModel {
+  /** `τ`. */
+  readonly share: CoefficientMasks;
+  /** `Enc(2^s·θ̂ᵢ)`, to the CSP. */
+  readonly crossTerms: readonly AdditiveCiphertext[];
+  /** The CSP's share, sealed under a key of the CSP's. */
+  readonly sealedShare: Buffer;
+}
+
+const hexadecimal = z.string().regex(/^[0-9a-f]+$/);
+
+const form = z.strictObject({
+  version: z.literal(1),
+  constant: hexadecimal,
+  features: z.array(hexadecimal),
+  crossTerms: z.array(z.base64()),
+  sealedShare: z.base64(),
+});
+
+export function encodePackedModel(model: PackedModel, cspKey: AdditiveKey): Buffer {
+  const { share, crossTerms, sealedShare } = model;
+  const content: z.input<typeof form> = {
+    version: 1,
+    constant: share.constant.toString(16),
+    features: share.features.map((mask) => mask.toString(16)),
+    crossTerms: crossTerms.map((element) => cspKey.encode(element).toString('base64')),
+    sealedShare: sealedShare.toString('base64'),
+  };
+  return Buffer.from(JSON.stringify(content), 'utf8');
+}
+
+/** @throws DuoveilError `STORAGE_FAILED` where the store is damaged */
+export function decodePackedModel(content: Uint8Array): PackedModel {
+  try {
+    const text = Buffer.from(content).toString('utf8');
+    const { constant, features, crossTerms, sealedShare } = form.parse(JSON.parse(text));
+    return {
+      share: {
+        constant: BigInt(`0x${constant}`),
+        features: features.map((digits) => BigInt(`0x${digits}`)),
+      },
+      crossTerms: crossTerms.map(
+        (element) => integerFromBytes(Buffer.from(element, 'base64')) as AdditiveCiphertext,
+      ),
+      sealedShare: Buffer.from(sealedShare, 'base64'),
+    };
+  } catch (cause) {
+    throw duoveilError('STORAGE_FAILED', 'the store holds a damaged model', {}, { cause });
+  }
+}
