@@ -6,6 +6,9 @@
  * log of the party that raised the error and stays off the wire.
  */
 
+/** A code that says everything by itself. */
+export type NoDetails = Readonly<Record<string, never>>;
+
 /**
  * What each code carries beside its message, for programs. Codes are stable: they are part of the
  * public interface, and `docs/errors.md` lists them.
@@ -28,21 +31,21 @@ export interface ErrorDetails {
   /** A public key or its proof of possession is not acceptable. */
   KEY_INVALID: { readonly field: string };
   /** The crypto service provider does not hold this patient's key at the moment: register it. */
-  KEY_NOT_REGISTERED: Record<never, never>;
+  KEY_NOT_REGISTERED: NoDetails;
   /** The crypto service provider has forgotten this model: load it again. */
-  MODEL_NOT_LOADED: Record<never, never>;
+  MODEL_NOT_LOADED: NoDetails;
   /** A ciphertext is out of range, not a unit, or outside the group. */
   CIPHERTEXT_INVALID: { readonly field: string };
   /** The one, generic answer to anything that does not decrypt. */
-  DECRYPTION_FAILED: Record<never, never>;
+  DECRYPTION_FAILED: NoDetails;
   /** A sealed file or value does not open: wrong secret, or damaged. */
-  UNSEALING_FAILED: Record<never, never>;
+  UNSEALING_FAILED: NoDetails;
   /** A message lacks a field, or a field has the wrong form, length or count. */
   MESSAGE_INVALID: { readonly field: string };
   /** A message is longer than the receiver's limit. */
-  MESSAGE_TOO_LARGE: Record<never, never>;
+  MESSAGE_TOO_LARGE: NoDetails;
   /** No such patient here. */
-  PATIENT_NOT_ENROLLED: Record<never, never>;
+  PATIENT_NOT_ENROLLED: NoDetails;
   /** The patient is enrolled with another key, schema or policy. */
   PATIENT_CONFLICT: { readonly field: string };
   /** A sample's sequence number is not the next one. */
@@ -50,9 +53,9 @@ export interface ErrorDetails {
   /** A sequence number was used before, for a different sample. */
   SEQUENCE_CONFLICT: { readonly sequence: bigint };
   /** The peer shows no certificate that this deployment issued. */
-  UNAUTHENTICATED: Record<never, never>;
+  UNAUTHENTICATED: NoDetails;
   /** The peer's role, or its patient, does not open this call. */
-  PERMISSION_DENIED: Record<never, never>;
+  PERMISSION_DENIED: NoDetails;
   /** A peer cannot be reached. */
   PEER_UNAVAILABLE: { readonly peer: string };
   /** A peer did not answer in time. */
@@ -60,25 +63,24 @@ export interface ErrorDetails {
   /** A peer answered something that cannot be right. */
   PEER_MISBEHAVED: { readonly peer: string };
   /** The server is going down or not ready yet; try again. */
-  NOT_READY: Record<never, never>;
+  NOT_READY: NoDetails;
   /** Too much at once; try again after `retryAfterMs`. */
   OVERLOADED: { readonly retryAfterMs: number };
   /** The disk is full: nothing was acknowledged that is not on disk. */
-  STORAGE_FULL: Record<never, never>;
+  STORAGE_FULL: NoDetails;
   /** The store failed otherwise. */
-  STORAGE_FAILED: Record<never, never>;
+  STORAGE_FAILED: NoDetails;
   /** A defect. The log of the party that raised it says more. */
-  INTERNAL: Record<never, never>;
+  INTERNAL: NoDetails;
 }
 
 /** A stable error code. */
 export type ErrorCode = keyof ErrorDetails;
 
 /** How an error is made: code, message, details if the code has any, and a cause for the log. */
-export type ErrorArguments<C extends ErrorCode> =
-  Record<never, never> extends ErrorDetails[C]
-    ? [message: string, details?: ErrorDetails[C], options?: ErrorOptions]
-    : [message: string, details: ErrorDetails[C], options?: ErrorOptions];
+export type ErrorArguments<C extends ErrorCode> = NoDetails extends ErrorDetails[C]
+  ? [message: string, details?: ErrorDetails[C], options?: ErrorOptions]
+  : [message: string, details: ErrorDetails[C], options?: ErrorOptions];
 
 class CodedError<C extends ErrorCode> extends Error {
   override readonly name = 'DuoveilError';

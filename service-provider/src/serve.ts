@@ -18,6 +18,7 @@ import {
   unary,
   untilStopped,
   writeFileAtomic,
+  type Logger,
 } from '@duoveil/common/runtime';
 import {
   EnrolmentServiceService,
@@ -121,6 +122,7 @@ export async function serve(settings: SpSettings): Promise<void> {
       }),
     ],
   });
+  if (parameters.family === 'residue') await makeReady(packed, logger);
   if (settings.portFile !== undefined) {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }
@@ -132,4 +134,16 @@ export async function serve(settings: SpSettings): Promise<void> {
   csp.close();
   await store.close();
   await engine.close();
+}
+
+/** Whatever the first training and score would otherwise wait for; that they can do without. */
+async function makeReady(
+  { cspKey, provider, random, stop }: PackedEnvironment,
+  logger: Logger,
+): Promise<void> {
+  await cspKey.encrypt([0n], random);
+  await provider.keys.key.encrypt([0n], random);
+  await provider.id(stop).catch((error: unknown) => {
+    logger.warn('the provider key is not registered yet', { error });
+  });
 }

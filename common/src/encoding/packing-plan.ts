@@ -193,10 +193,3 @@ export function unpack(packed: bigint, slotBits: number, count: number): bigint[
   const mask = (1n << BigInt(slotBits)) - 1n;
   return Array.from({ length: count }, (_, i) => (packed >> BigInt(i * slotBits)) & mask);
 }
-
-/** A list in parts of at most `size`. */
-export function inParts<T>(list: readonly T[], size: number): T[][] {
-  return Array.from({ length: Math.ceil(list.length / size) }, (_, i) =>
-    list.slice(i * size, (i + 1) * size),
-  );
-}

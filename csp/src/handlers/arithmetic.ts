@@ -9,6 +9,7 @@ import {
   type StrongDecryption,
 } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
+import { inPairs } from '@duoveil/common/lists';
 import {
   answerDifferences,
   answerInverse,
@@ -115,10 +116,7 @@ async function decodePairs(
     return [left, right];
   });
   const openings = await decodeValues(sides, 'pairs', environment);
-  return pairs.map((_, i) => ({
-    left: openings[2 * i] as MaskedOpening,
-    right: openings[2 * i + 1] as MaskedOpening,
-  }));
+  return inPairs(openings).map(([left, right]) => ({ left, right }));
 }
 
 function encode(

@@ -4,7 +4,13 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import { AdditiveKey } from '@duoveil/common/paillier';
 import type { ProviderKey } from '@duoveil/common/protocols/packed';
-import { bitLength, derivedRandom, integerFromBytes, uniformBetween } from '@duoveil/common/random';
+import {
+  bitLength,
+  derivedRandom,
+  integerFromBytes,
+  systemRandom,
+  uniformBetween,
+} from '@duoveil/common/random';
 import type { Secret } from '@duoveil/common/secret';
 
 import { BoundedCache } from './bounded-cache.js';
@@ -63,6 +69,8 @@ export class ProviderKeys {
       { modulus, generator: await this.#ownGenerator(modulus, id) },
       this.#engine,
     );
+    // Builds the table of the generator: the first answer need not wait for it.
+    await zeros.zeros(1, Infinity, systemRandom);
     this.#keys.set(name, { key, zeros });
     return id;
   }

@@ -1,5 +1,6 @@
 import { encodeChannels } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
+import { elementAt } from '@duoveil/common/lists';
 import type { AdditiveCiphertext, AdditiveKey, AdditiveKeyPair } from '@duoveil/common/paillier';
 import { messageCounts, type MessageCounts } from '@duoveil/common/protocols/packed';
 import type { PackingPlan } from '@duoveil/common/encoding';
@@ -174,8 +175,7 @@ export class PackedClient {
       { modelId, sample: this.#encode(sample) },
       options(signal),
     );
-    const [decoded] = await this.#provider.keys.key.decode([answer], 'answer');
-    return decoded as AdditiveCiphertext;
+    return elementAt(await this.#provider.keys.key.decode([answer], 'answer'), 0);
   }
 
   async #withProvider<Result>(

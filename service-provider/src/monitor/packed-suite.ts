@@ -1,6 +1,7 @@
 import { KeyedBcp, type Bcp, type Ciphertext } from '@duoveil/common/bcp';
 import { packingPlan, scaleOf, type PackingPlan, type Rational } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
+import { elementAt } from '@duoveil/common/lists';
 import type { AdditiveKey } from '@duoveil/common/paillier';
 import {
   acceptScore,
@@ -77,7 +78,7 @@ export class PackedSuite implements PatientSuite {
   async train(window: readonly StoredSample[]): Promise<Uint8Array> {
     const sums = await this.#environment.bcp.sums(
       Array.from({ length: this.#plan.plaintexts }, (_, i) =>
-        window.map(({ ciphertexts }) => ciphertexts[i] as Ciphertext),
+        window.map(({ ciphertexts }) => elementAt(ciphertexts, i)),
       ),
     );
     const model = await this.#attempts(() => this.#trainOnce(sums));

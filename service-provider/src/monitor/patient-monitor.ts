@@ -60,7 +60,7 @@ export class PatientMonitor {
         if (progressed) bell.ring();
         else await bell.next(heard, stop);
       } catch (error) {
-        if (stop.aborted) return;
+        if (isAborted(stop)) return;
         position = undefined;
         this.#report(error, pauseMs);
         await sleep(pauseMs, stop).catch(() => undefined);
@@ -169,6 +169,11 @@ export class PatientMonitor {
       pauseMs,
     });
   }
+}
+
+/** Asked anew: it changes while a step is waited for. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }
 
 function isAccepted({ outcome }: Decision): boolean {

@@ -42,7 +42,7 @@ export class DecisionStore {
         .select((builder) => builder.fn.max('sequence').as('last'))
         .where('patient', '=', patient)
         .executeTakeFirst();
-      return Number(row?.last ?? 0);
+      return row?.last ?? 0;
     });
   }
 

@@ -29,7 +29,7 @@ export class SampleStore {
         .select((builder) => builder.fn.max('sequence').as('last'))
         .where('patient', '=', patient)
         .executeTakeFirst();
-      return Number(row?.last ?? 0);
+      return row?.last ?? 0;
     });
   }
 

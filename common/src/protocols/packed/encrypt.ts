@@ -4,7 +4,8 @@
  */
 import type { Ciphertext } from '../../bcp/ciphertext.js';
 import type { KeyedBcp } from '../../bcp/scheme.js';
-import { featureValues, inParts, pack, type PackingPlan } from '../../encoding/packing-plan.js';
+import { featureValues, pack, type PackingPlan } from '../../encoding/packing-plan.js';
+import { inParts } from '../../lists.js';
 import type { RandomSource } from '../../random.js';
 
 /**

@@ -12,7 +12,8 @@
  * CSP's opening and combination, and one opening at the service provider.
  */
 import type { Ciphertext } from '../../bcp/ciphertext.js';
-import { inParts, pack, unpack, type PackingPlan } from '../../encoding/packing-plan.js';
+import { pack, unpack, type PackingPlan } from '../../encoding/packing-plan.js';
+import { elementAt, inParts } from '../../lists.js';
 import type { FixedProducts } from '../../modular/index.js';
 import { hidingBits, type AdditiveCiphertext, type AdditiveKey } from '../../paillier/index.js';
 import { uniformBelow, uniformBits, type RandomSource } from '../../random.js';
@@ -98,7 +99,7 @@ export async function prepareScore(
 
   const count = Math.max(plan.plaintexts, crossTerm.plaintext + 1);
   const bits = hidingBits(csp.freshBits, maskBits, features.length);
-  const [zeros, [combined]] = await Promise.all([
+  const [zeros, combined] = await Promise.all([
     csp.zeros(count, bits, random),
     crossTerms.products([featureMasks]),
   ]);
@@ -107,7 +108,7 @@ export async function prepareScore(
     const masked = csp.add(zero, pack(parts[i] ?? [], featureSlots.bits));
     if (i !== crossTerm.plaintext) return masked;
     const shifted = csp.add(masked, added << BigInt(crossTerm.shift));
-    return csp.sum(shifted, combined as AdditiveCiphertext);
+    return csp.sum(shifted, elementAt(combined, 0) as AdditiveCiphertext);
   });
   return new PreparedScore({ featureMasks, crossTermMask, factors });
 }
@@ -141,7 +142,7 @@ export async function answerScore(
 ): Promise<AdditiveCiphertext> {
   const { field, answerBits } = plan;
   const { key, zeros } = provider;
-  const [opened, [zero]] = await Promise.all([
+  const [opened, zero] = await Promise.all([
     own.opening.open(request),
     // Beyond |N| bits: uniform modulo the order of a generator that the service provider did not choose.
     zeros.zeros(1, Infinity, random),
@@ -152,8 +153,8 @@ export async function answerScore(
   const multiples = (key.modulus - (1n << BigInt(answerBits))) / field.order;
   const noise = modulo(-ownShare, field.order) + field.order * uniformBelow(multiples, random);
 
-  const [combined] = await providerShare.products([maskedFeatures]);
-  return key.add(key.sum(combined as AdditiveCiphertext, zero as AdditiveCiphertext), noise);
+  const combined = elementAt(await providerShare.products([maskedFeatures]), 0);
+  return key.add(key.sum(combined as AdditiveCiphertext, elementAt(zero, 0)), noise);
 }
 
 /** Step 3, SP: open the answer. The leverage, modulo `P`. */

@@ -1,5 +1,6 @@
 /** How many ciphertexts each message of the packed suite has: what a receiver checks. */
-import { inParts, type PackingPlan } from '../../encoding/packing-plan.js';
+import type { PackingPlan } from '../../encoding/packing-plan.js';
+import { inParts } from '../../lists.js';
 
 /** Counts of ciphertexts, by message. */
 export interface MessageCounts {

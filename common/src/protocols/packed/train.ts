@@ -17,13 +17,7 @@
  * combination is rerandomised, for the CSP knows the randomness of what was combined.
  */
 import { maskedOpening, type Ciphertext, type MaskedOpening } from '../../bcp/ciphertext.js';
-import {
-  inParts,
-  pack,
-  unpack,
-  type PackingPlan,
-  type SlotLayout,
-} from '../../encoding/packing-plan.js';
+import { pack, unpack, type PackingPlan, type SlotLayout } from '../../encoding/packing-plan.js';
 import { duoveilError } from '../../errors.js';
 import {
   invertMatrix,
@@ -31,6 +25,7 @@ import {
   uniformInvertible,
   type Matrix,
 } from '../../field/matrix.js';
+import { elementAt, inParts, transpose } from '../../lists.js';
 import {
   hidingBits,
   type AdditiveCiphertext,
@@ -258,18 +253,14 @@ async function combine(
     key.combinations(jobs.map((job) => job.terms)),
     key.zeros(jobs.length, bits, random),
   ]);
-  return jobs.map(({ constant }, i) => key.add(key.sum(at(combined, i), at(zeros, i)), constant));
+  return jobs.map(({ constant }, i) =>
+    key.add(key.sum(elementAt(combined, i), elementAt(zeros, i)), constant),
+  );
 }
 
 function term(ciphertext: AdditiveCiphertext | undefined, factor: bigint): AdditiveTerm {
   if (ciphertext === undefined) throw new RangeError('a ciphertext is missing');
   return { ciphertext, factor };
-}
-
-function at<T>(list: readonly T[], index: number): T {
-  const element = list[index];
-  if (element === undefined) throw new RangeError(`no element ${index}`);
-  return element;
 }
 
 function partOf<T>(list: readonly T[], part: number, { perPlaintext }: SlotLayout): T[] {
@@ -284,8 +275,4 @@ function unpackAll(
   return plaintexts.flatMap((plaintext, i) =>
     unpack(plaintext, bits, Math.min(perPlaintext, count - i * perPlaintext)),
   );
-}
-
-function transpose(matrix: Matrix): bigint[][] {
-  return (matrix[0] ?? []).map((_, j) => matrix.map((row) => row[j] ?? 0n));
 }

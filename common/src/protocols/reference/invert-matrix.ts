@@ -16,6 +16,7 @@ import type { Ciphertext, MaskedOpening } from '../../bcp/ciphertext.js';
 import type { Bcp } from '../../bcp/scheme.js';
 import { duoveilError } from '../../errors.js';
 import { invertMatrix, uniformInvertible } from '../../field/matrix.js';
+import { inParts, transpose } from '../../lists.js';
 import type { RandomSource } from '../../random.js';
 import { unveil } from './roles.js';
 import type { CryptoServiceProviderRole, ServiceProviderRole } from './roles.js';
@@ -72,7 +73,7 @@ export async function answerInverse(
     throw entriesInvalid(`must be the square of the dimension ${String(dimension)} in number`);
   }
   const opened = await unveil(csp, entries);
-  const inverted = invertMatrix(inRows(opened, dimension), csp.key.bcp.parameters.modulus);
+  const inverted = invertMatrix(inParts(opened, dimension), csp.key.bcp.parameters.modulus);
   if (inverted === undefined) throw entriesInvalid('must form an invertible matrix');
   return csp.key.encrypt(inverted.inverse.flat(), random);
 }
@@ -85,12 +86,12 @@ export async function acceptInverse(
 ): Promise<Ciphertext[][]> {
   const factor = mask.take();
   const columns = transpose(factor);
-  const rows = inRows(answer, factor.length);
+  const rows = inParts(answer, factor.length);
   const products = await innerProducts(
     key.bcp,
     rows.flatMap((row) => columns.map((column) => ({ constants: column, ciphertexts: row }))),
   );
-  return inRows(products, factor.length);
+  return inParts(products, factor.length);
 }
 
 interface InnerProduct {
@@ -116,15 +117,4 @@ async function innerProducts(bcp: Bcp, jobs: readonly InnerProduct[]): Promise<C
 
 function entriesInvalid(requirement: string): Error {
   return duoveilError('MESSAGE_INVALID', `entries ${requirement}`, { field: 'entries' });
-}
-
-function transpose<T>(matrix: readonly (readonly T[])[]): T[][] {
-  return (matrix[0] ?? []).map((_, j) => matrix.map((row) => row[j] as T));
-}
-
-/** A list as the rows of a square matrix. */
-export function inRows<T>(list: readonly T[], dimension: number): T[][] {
-  return Array.from({ length: dimension }, (_, i) =>
-    list.slice(i * dimension, (i + 1) * dimension),
-  );
 }

@@ -9,8 +9,9 @@
  * | 3 | SP | adds `m·σ' + m'·σ - σσ'`: two constant multiples of ciphertexts that it has | nothing |
  */
 import type { Ciphertext } from '../../bcp/ciphertext.js';
+import { inPairs } from '../../lists.js';
 import type { RandomSource } from '../../random.js';
-import { inPairs, maskPairs, unveilPairs, type CiphertextPair, type MaskedPair } from './pairs.js';
+import { maskPairs, unveilPairs, type CiphertextPair, type MaskedPair } from './pairs.js';
 import type { CryptoServiceProviderRole, Masks, ServiceProviderRole } from './roles.js';
 
 /** Step 1, SP: mask. */

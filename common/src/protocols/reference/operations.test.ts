@@ -12,16 +12,10 @@ import type { GeneratorFamily } from '../../bcp/parameters.js';
 import { invertMatrix, multiplyMatrices } from '../../field/matrix.js';
 import { createPortableEngine } from '../../modular/index.js';
 import { acceptQuotients, answerQuotients, requestQuotients } from './divide.js';
-import {
-  acceptInverse,
-  answerInverse,
-  inRows,
-  MatrixMask,
-  requestInverse,
-} from './invert-matrix.js';
+import { acceptInverse, answerInverse, MatrixMask, requestInverse } from './invert-matrix.js';
 import { acceptProducts, answerProducts, requestProducts } from './multiply.js';
 import { acceptOpening, answerOpening, requestOpening } from './open.js';
-import { inPairs } from './pairs.js';
+import { inPairs, inParts } from '../../lists.js';
 import { Masks } from './roles.js';
 import { acceptDifferences, answerDifferences, requestDifferences } from './subtract.js';
 
@@ -131,7 +125,7 @@ describe.each(CASES)('blinded operations, $family at $bits bits', ({ family, bit
       const { key, random, arithmetic, open, N } = await setting(seed);
       const size = Math.floor(Math.sqrt(messages.length));
       // Larger by the identity: mostly invertible, also for extreme entries.
-      const matrix = inRows(messages, size).map((row, i) =>
+      const matrix = inParts(messages, size).map((row, i) =>
         row.map((entry, j) => (i === j ? (entry + 1n) % N : entry)),
       );
       const expected = invertMatrix(matrix, N);

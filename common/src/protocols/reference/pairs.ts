@@ -1,4 +1,5 @@
 import type { Ciphertext, MaskedOpening } from '../../bcp/ciphertext.js';
+import { inPairs } from '../../lists.js';
 import type { RandomSource } from '../../random.js';
 import { mask, unveil } from './roles.js';
 import type { CryptoServiceProviderRole, Masks, ServiceProviderRole } from './roles.js';
@@ -39,13 +40,5 @@ export async function unveilPairs(
       csp,
       pairs.flatMap(({ left, right }) => [left, right]),
     ),
-  );
-}
-
-/** A list of even length, two by two. */
-export function inPairs<T>(list: readonly T[]): (readonly [T, T])[] {
-  return Array.from(
-    { length: list.length / 2 },
-    (_, i) => [list[2 * i], list[2 * i + 1]] as [T, T],
   );
 }

@@ -11,6 +11,7 @@
  */
 import type { Ciphertext } from '../../bcp/ciphertext.js';
 import type { Bcp } from '../../bcp/scheme.js';
+import { zip } from '../../lists.js';
 import type { BlindedArithmetic } from './arithmetic.js';
 import type { ReferenceModel } from './train.js';
 
@@ -42,9 +43,4 @@ export async function score(
   const [distance] = await arithmetic.open(await bcp.sums([squares]));
   if (distance === undefined) throw new RangeError('nothing was opened');
   return distance;
-}
-
-function zip<T, U>(left: readonly T[], right: readonly U[]): (readonly [T, U])[] {
-  if (left.length !== right.length) throw new RangeError('lists differ in length');
-  return left.map((item, i) => [item, right[i] as U] as const);
 }

@@ -13,6 +13,7 @@
  */
 import type { Ciphertext } from '../../bcp/ciphertext.js';
 import type { Bcp } from '../../bcp/scheme.js';
+import { elementAt } from '../../lists.js';
 import type { BlindedArithmetic } from './arithmetic.js';
 
 /** What scoring needs, encrypted under the patient's key. */
@@ -36,42 +37,37 @@ export async function train(
   const size = BigInt(window.length);
   const channels = noiseFloors.map((_, j) => j);
 
-  const totals = await bcp.sums(channels.map((j) => window.map((sample) => at(sample, j))));
+  const totals = await bcp.sums(channels.map((j) => window.map((sample) => elementAt(sample, j))));
   const mean = await arithmetic.divide(totals, size);
 
   const deviations = await arithmetic.subtract(
-    window.flatMap((sample) => channels.map((j) => ({ left: at(sample, j), right: at(mean, j) }))),
+    window.flatMap((sample) =>
+      channels.map((j) => ({ left: elementAt(sample, j), right: elementAt(mean, j) })),
+    ),
   );
 
   const pairs = channels.flatMap((j) => channels.slice(j).map((k) => [j, k] as const));
   const products = await arithmetic.multiply(
     window.flatMap((_, i) =>
       pairs.map(([j, k]) => ({
-        left: at(deviations, i * channels.length + j),
-        right: at(deviations, i * channels.length + k),
+        left: elementAt(deviations, i * channels.length + j),
+        right: elementAt(deviations, i * channels.length + k),
       })),
     ),
   );
   const scatter = await bcp.sums(
-    pairs.map((_, pair) => window.map((__, i) => at(products, i * pairs.length + pair))),
+    pairs.map((_, pair) => window.map((__, i) => elementAt(products, i * pairs.length + pair))),
   );
   const covariances = await arithmetic.divide(scatter, size - 1n);
 
   const covariance = channels.map((j) =>
     channels.map((k) => {
-      const entry = at(
+      const entry = elementAt(
         covariances,
         pairs.findIndex(([a, b]) => a === Math.min(j, k) && b === Math.max(j, k)),
       );
-      return j === k ? bcp.addConstant(entry, at(noiseFloors, j)) : entry;
+      return j === k ? bcp.addConstant(entry, elementAt(noiseFloors, j)) : entry;
     }),
   );
   return { mean, precision: await arithmetic.invert(covariance) };
-}
-
-/** An element that is there by construction. */
-function at<T>(list: readonly T[], index: number): T {
-  const element = list[index];
-  if (element === undefined) throw new RangeError(`no element ${String(index)}`);
-  return element;
 }

@@ -23,10 +23,10 @@ import {
 import { createPortableEngine } from '../../modular/index.js';
 import { uniformBelow, uniformBits, type RandomSource } from '../../random.js';
 import { answerQuotients, requestQuotients } from './divide.js';
-import { answerInverse, inRows, requestInverse } from './invert-matrix.js';
+import { answerInverse, requestInverse } from './invert-matrix.js';
 import { answerProducts, requestProducts } from './multiply.js';
 import { answerOpening, requestOpening } from './open.js';
-import { inPairs } from './pairs.js';
+import { inPairs, inParts } from '../../lists.js';
 import { mask, type CryptoServiceProviderRole } from './roles.js';
 import { answerDifferences, requestDifferences } from './subtract.js';
 
@@ -252,7 +252,7 @@ describe('what the CSP opens to invert a matrix', () => {
     const { modulus: N } = parties.bcp.parameters;
     const random = new SeededRandom(`matrices/${name}`);
     const matrix = shapes(N)[name] ?? identity;
-    const encrypted = inRows(await parties.key.encrypt(matrix.flat(), random), 2);
+    const encrypted = inParts(await parties.key.encrypt(matrix.flat(), random), 2);
     const decryption = new WatchedDecryption(parties.decryption);
     const csp = { key: parties.key, decryption };
     for (let call = 0; call < MATRIX_CALLS; call++) {
@@ -260,7 +260,7 @@ describe('what the CSP opens to invert a matrix', () => {
       if (call < 3) await answerInverse(csp, 2, entries, random);
       else await decryption.open(parties.keys.publicKey, entries);
     }
-    const seen = decryption.calls.map((opened) => described(inRows(opened, 2), N));
+    const seen = decryption.calls.map((opened) => described(inParts(opened, 2), N));
     expect(suspicions(seen, N, SIGNIFICANCE)).toEqual([]);
     expect(new Set(decryption.elements).size).toBe(4 * MATRIX_CALLS);
   });
@@ -405,7 +405,7 @@ describe('rerandomisation', () => {
     );
     expect(scaled.map(trace)).toEqual([1n, 1n, 1n, 1n]);
     const { openings } = await mask(parties, bare, random);
-    const { entries } = await requestInverse(parties, inRows(bare, 2), random);
+    const { entries } = await requestInverse(parties, inParts(bare, 2), random);
     expect(new Set([1n, ...openings.map(trace), ...entries.map(trace)]).size).toBe(9);
   });
 
