@@ -12,6 +12,7 @@ import { bitLength } from '../random.js';
 import { determinantBound, numeratorBound } from './bounds.js';
 import { scaleOf } from './scale.js';
 import type { Schema } from './schema.js';
+import { THRESHOLD_SCALE } from './threshold.js';
 
 /** κ: what is hidden statistically is hidden but for a chance of `2^-κ` a value. */
 export const STATISTICAL_BITS = 64;
@@ -33,6 +34,14 @@ export interface CrossTermPlace {
   readonly plaintext: number;
   /** Its lowest bit. */
   readonly shift: number;
+}
+
+/** What level output adds: the comparison of `v_T` with 0 for each threshold. */
+export interface LevelPlan {
+  /** `T_s` of each threshold, ascending. */
+  readonly thresholds: readonly bigint[];
+  /** `ℓ`: `|v_T| < 2^ℓ` for every threshold. */
+  readonly width: number;
 }
 
 /** See the head of this file. */
@@ -60,6 +69,8 @@ export interface PackingPlan {
   readonly crossTermQuotientBits: number;
   /** `⟨τ, φ̂⟩ < 2^answerBits`: bits of what the CSP computes for the service provider. */
   readonly answerBits: number;
+  /** For level output; undefined for distance output. */
+  readonly level: LevelPlan | undefined;
 }
 
 /** The features of `p` channels, in their order. */
@@ -78,24 +89,51 @@ export function featureValues(features: readonly Feature[], sample: readonly big
 
 /**
  * The plan.
+ * @param thresholds `T_s` of each, ascending: for level output; left out for distance output
  * @throws DuoveilError `BOUNDS_EXCEEDED` where it does not fit, with the smallest |N| that would
  */
-export function packingPlan(schema: Schema, window: number, modulusBits: number): PackingPlan {
+export function packingPlan(
+  schema: Schema,
+  window: number,
+  modulusBits: number,
+  thresholds?: readonly bigint[],
+): PackingPlan {
+  const level = thresholds && { thresholds, width: levelWidth(schema, window, thresholds) };
   const field = smallestField(
-    2n * numeratorBound(schema, window) * determinantBound(schema, window),
+    level === undefined
+      ? 2n * numeratorBound(schema, window) * determinantBound(schema, window)
+      : 1n << BigInt(level.width + 1 + STATISTICAL_BITS),
   );
-  if (field === undefined) {
-    throw doesNotFit(schema, window, modulusBits, 'no field is large enough');
-  }
   const plan = planIn(schema, window, modulusBits, field);
-  if (plan !== undefined) return plan;
-  throw doesNotFit(
-    schema,
-    window,
-    modulusBits,
-    `use at least ${sufficientBits(schema, window, field)} bits`,
-    sufficientBits(schema, window, field),
-  );
+  if (plan !== undefined) return { ...plan, level };
+  throw doesNotFit(schema, window, modulusBits, sufficientBits(schema, window, field));
+}
+
+/**
+ * `ℓ`: bits of the largest `|v_T|`, where `v_T = 2^16·n(n-1)·num - (2^16(n-1) + n·T_s)·det` is
+ * positive exactly where `MD² > T_s/2^16`.
+ */
+function levelWidth(schema: Schema, window: number, thresholds: readonly bigint[]): number {
+  const extremes = thresholds.flatMap((threshold) => {
+    const { numerator, determinant } = levelFactors(window, threshold);
+    return [
+      bitLength(numerator * numeratorBound(schema, window)),
+      bitLength(determinant * determinantBound(schema, window)),
+    ];
+  });
+  return Math.max(...extremes);
+}
+
+/** `v_T = numerator·num - determinant·det`. */
+export function levelFactors(
+  window: number,
+  thresholdScaled: bigint,
+): { readonly numerator: bigint; readonly determinant: bigint } {
+  const n = BigInt(window);
+  return {
+    numerator: THRESHOLD_SCALE * n * (n - 1n),
+    determinant: THRESHOLD_SCALE * (n - 1n) + n * thresholdScaled,
+  };
 }
 
 function planIn(
@@ -103,7 +141,7 @@ function planIn(
   window: number,
   modulusBits: number,
   field: PrimeField,
-): PackingPlan | undefined {
+): Omit<PackingPlan, 'level'> | undefined {
   // A plaintext of fewer bits than N is below N.
   const room = modulusBits - 1;
   const p = schema.channels.length;
@@ -167,14 +205,14 @@ function doesNotFit(
   schema: Schema,
   window: number,
   modulusBits: number,
-  remedy: string,
-  bits = 0,
+  sufficientBits: number,
 ): Error {
   return duoveilError(
     'BOUNDS_EXCEEDED',
     `${schema.channels.length} channels with a window of ${window} do not fit a modulus of ` +
-      `${modulusBits} bits in the packed suite: ${remedy}, or a smaller window, fewer channels or a coarser resolution`,
-    { sufficientBits: bits },
+      `${modulusBits} bits in the packed suite: use at least ${sufficientBits} bits, or a smaller ` +
+      'window, fewer channels or a coarser resolution',
+    { sufficientBits },
   );
 }
 

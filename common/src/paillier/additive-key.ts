@@ -6,7 +6,7 @@
  * P. Paillier, Eurocrypt '99; short exponents and the form of the generator: I. Damgård, M. Jurik,
  * J. B. Nielsen, *A generalization of Paillier's public-key system*, IJIS 9, 2010, section 4.2.
  */
-import { generatePrime } from 'node:crypto';
+import { checkPrime, generatePrime } from 'node:crypto';
 import { promisify } from 'node:util';
 
 import { duoveilError } from '../errors.js';
@@ -159,17 +159,39 @@ export interface AdditiveKeyPair {
   readonly opening: CrtOpening;
 }
 
-/** Draws a prime of exactly `bits` bits, 3 modulo 4. */
+/**
+ * Draws a prime `p` of exactly `bits` bits, 3 modulo 4, where no odd factor of `p - 1` has κ bits or
+ * less. Then a random `2N`-th power generates all of them but for a chance of `2^-κ`, whoever drew it.
+ * With a small factor it would not, and multiples of it would be no rerandomisers: what was combined
+ * would show modulo that factor to who knows `p`.
+ */
 export type PrimeSource = (bits: number) => Promise<bigint>;
 
 const generatePrimeAsync = promisify(
   (bits: number, callback: (error: Error | null, prime: bigint) => void) => {
-    generatePrime(bits, { bigint: true, add: 4n, rem: 3n }, callback);
+    generatePrime(bits, { bigint: true }, callback);
   },
 );
+const checkPrimeAsync = promisify<bigint, boolean>(checkPrime);
 
-/** Primes from `node:crypto`, on its own threads. */
-export const systemPrimes: PrimeSource = generatePrimeAsync;
+/** Bits of the smaller odd factor of `p - 1`. */
+const FACTOR_BITS = STATISTICAL_BITS + 8;
+
+/** The first odd primes: most candidates are divisible by one of them. */
+const SIEVE = Array.from({ length: 500 }, (_, i) => BigInt(2 * i + 3)).filter(
+  (n, i, odd) => !odd.slice(0, i).some((divisor) => n % divisor === 0n),
+);
+
+/** `p = 2·r·k + 1`, `r` and `k` prime, from `node:crypto`, on its own threads. */
+export const systemPrimes: PrimeSource = async (bits) => {
+  // Both have their two top bits set, so that p has all its bits.
+  const large = await generatePrimeAsync(bits - FACTOR_BITS - 1);
+  for (;;) {
+    const prime = 2n * large * (await generatePrimeAsync(FACTOR_BITS)) + 1n;
+    if (SIEVE.some((divisor) => prime % divisor === 0n)) continue;
+    if (bitLength(prime) === bits && (await checkPrimeAsync(prime))) return prime;
+  }
+};
 
 /**
  * Draw an additive key: two primes, 3 modulo 4, whose predecessors share no factor but 2 and none

@@ -51,7 +51,7 @@ export function packedService(environment: PackedEnvironment): Service {
     invertGram: unary(options, async ({ shape, rows }) => {
       const { role, counts } = roleFor(shape, own);
       const matrix = await decode(rows, 'rows', counts.matrix, own.key);
-      const columns = await invertGram(role, inLines(matrix, counts.matrixRow), random);
+      const { columns } = await invertGram(role, inLines(matrix, counts.matrixRow), random);
       return { columns: encode(columns.flat(), own.key) };
     }),
 
@@ -62,8 +62,9 @@ export function packedService(environment: PackedEnvironment): Service {
       const masked = await decode(request.coefficients, 'coefficients', total, own.key);
       const provider = providers.find(request.providerKeyId);
       const providerShare = await decodeShare(request.providerShare, counts, provider.key);
-      const lines = inLines(masked, counts.coefficientColumns);
-      const { share, crossTerms } = await keepCoefficients(role, lines, random);
+      const columns = inLines(masked, counts.coefficientColumns);
+      const coefficients = { columns, determinant: undefined };
+      const { share, crossTerms } = await keepCoefficients(role, coefficients, random);
       const sealedShare = models.seal(patient, shape, share, random);
       const { providerKeyId } = request;
       return {
@@ -91,7 +92,7 @@ export function packedService(environment: PackedEnvironment): Service {
       // The same request draws the same: a repeated one learns nothing that the first did not.
       const bytes = ScoreRequest.encode(request).finish();
       const drawn = derivedRandom(answers.reveal(), bytes);
-      const answer = await answerScore({ plan, own }, provider, model, masked, drawn);
+      const { answer } = await answerScore({ plan, own }, provider, model, masked, drawn);
       return { answer: provider.key.encode(answer) };
     }),
   });

@@ -44,6 +44,7 @@ const sealedSchema = z.strictObject({
   window: z.int(),
   channels: z.array(z.custom<EncodedChannel>((value) => typeof value === 'object')),
   constant: z.string().regex(/^[0-9a-f]+$/),
+  determinant: z.string().regex(/^[0-9a-f]+$/),
   features: z.array(z.string().regex(/^[0-9a-f]+$/)),
 });
 
@@ -79,6 +80,7 @@ export class Models {
       window,
       channels: encodeChannels(schema),
       constant: share.constant.toString(16),
+      determinant: share.determinant.toString(16),
       features: share.features.map((coefficient) => coefficient.toString(16)),
     });
     const nonce = random.bytes(NONCE_BYTES);
@@ -115,6 +117,7 @@ export class Models {
         shape: { schema: decodeChannels(content.channels, 'sealed share'), window: content.window },
         share: {
           constant: BigInt(`0x${content.constant}`),
+          determinant: BigInt(`0x${content.determinant}`),
           features: content.features.map((digits) => BigInt(`0x${digits}`)),
         },
       };

@@ -20,6 +20,7 @@ const hexadecimal = z.string().regex(/^[0-9a-f]+$/);
 const form = z.strictObject({
   version: z.literal(1),
   constant: hexadecimal,
+  determinant: hexadecimal,
   features: z.array(hexadecimal),
   crossTerms: z.array(z.base64()),
   sealedShare: z.base64(),
@@ -30,6 +31,7 @@ export function encodePackedModel(model: PackedModel, cspKey: AdditiveKey): Buff
   const content: z.input<typeof form> = {
     version: 1,
     constant: share.constant.toString(16),
+    determinant: share.determinant.toString(16),
     features: share.features.map((mask) => mask.toString(16)),
     crossTerms: crossTerms.map((element) => cspKey.encode(element).toString('base64')),
     sealedShare: sealedShare.toString('base64'),
@@ -41,10 +43,13 @@ export function encodePackedModel(model: PackedModel, cspKey: AdditiveKey): Buff
 export function decodePackedModel(content: Uint8Array): PackedModel {
   try {
     const text = Buffer.from(content).toString('utf8');
-    const { constant, features, crossTerms, sealedShare } = form.parse(JSON.parse(text));
+    const { constant, determinant, features, crossTerms, sealedShare } = form.parse(
+      JSON.parse(text),
+    );
     return {
       share: {
         constant: BigInt(`0x${constant}`),
+        determinant: BigInt(`0x${determinant}`),
         features: features.map((digits) => BigInt(`0x${digits}`)),
       },
       crossTerms: crossTerms.map(

@@ -106,10 +106,14 @@ export class PackedSuite implements PatientSuite {
     const { matrix, mask } = await maskGram(role, floors, masks, gram, random);
     const columns = await this.#client.invertGram(matrix.flat(), stop);
 
-    const inverse = inLines(columns, counts.inverseColumn);
+    const inverse = { columns: inLines(columns, counts.inverseColumn), determinant: undefined };
     const { coefficients, share } = await maskCoefficients(role, mask, inverse, random);
     const providerShare = await encryptProviderShare(role.own.key, share, random);
-    const kept = await this.#client.keepCoefficients(coefficients.flat(), providerShare, stop);
+    const kept = await this.#client.keepCoefficients(
+      coefficients.columns.flat(),
+      providerShare,
+      stop,
+    );
     return { share, crossTerms: kept.crossTerms, sealedShare: kept.sealedShare };
   }
 

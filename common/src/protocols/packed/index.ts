@@ -21,6 +21,8 @@ export {
 } from './train.js';
 export type {
   CoefficientMasks,
+  InvertedGram,
+  MaskedCoefficientColumns,
   MaskedCoefficients,
   MatrixMask,
   PackedLines,

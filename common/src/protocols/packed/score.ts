@@ -8,6 +8,10 @@
  * | 2 | CSP | opens; its share is `a = θ̂₀ + ⟨θ̂, φ + σ⟩ - (⟨θ̂, σ⟩ + μ)`; answers, for SP alone, `⟨τ, φ + σ⟩ - a` | masked features |
  * | 3 | SP | opens the answer: `h = μ - answer + ⟨τ, σ⟩ - τ₀` modulo `P` | `h` |
  *
+ * For level output the CSP answers `⟨τ, φ + σ⟩ + ν` instead, `ν` uniform over all but the top of the
+ * plaintext space: what the service provider opens is uniform, whatever `τ` it sent. Both then hold
+ * shares of `num`: `μ - answer + ⟨τ, σ⟩ - τ₀` and `a + ν`.
+ *
  * All that a score costs after its sample has arrived is one multiplication, one round trip, the
  * CSP's opening and combination, and one opening at the service provider.
  */
@@ -131,6 +135,7 @@ export function requestScore(
 
 /**
  * Step 2, CSP: open, and answer to the service provider alone.
+ * @returns the answer, and the CSP's share of `num` for level output; of `h` it is 0
  * @param random derived from the request under a key of the CSP's: the same request has the same answer
  */
 export async function answerScore(
@@ -139,8 +144,8 @@ export async function answerScore(
   { share, providerShare }: CspModel,
   request: readonly AdditiveCiphertext[],
   random: RandomSource,
-): Promise<AdditiveCiphertext> {
-  const { field, answerBits } = plan;
+): Promise<{ answer: AdditiveCiphertext; share: bigint }> {
+  const { field, answerBits, level } = plan;
   const { key, zeros } = provider;
   const [opened, zero] = await Promise.all([
     own.opening.open(request),
@@ -150,14 +155,18 @@ export async function answerScore(
   const { maskedFeatures, crossTerm } = unpackRequest(plan, opened);
 
   const ownShare = share.constant + innerProduct(share.features, maskedFeatures) - crossTerm;
-  const multiples = (key.modulus - (1n << BigInt(answerBits))) / field.order;
-  const noise = modulo(-ownShare, field.order) + field.order * uniformBelow(multiples, random);
+  const room = key.modulus - (1n << BigInt(answerBits));
+  const noise =
+    level === undefined
+      ? modulo(-ownShare, field.order) + field.order * uniformBelow(room / field.order, random)
+      : uniformBelow(room, random);
 
   const combined = elementAt(await providerShare.products([maskedFeatures]), 0);
-  return key.add(key.sum(combined as AdditiveCiphertext, elementAt(zero, 0)), noise);
+  const answer = key.add(key.sum(combined as AdditiveCiphertext, elementAt(zero, 0)), noise);
+  return { answer, share: modulo(ownShare + noise, field.order) };
 }
 
-/** Step 3, SP: open the answer. The leverage, modulo `P`. */
+/** Step 3, SP: open the answer. The leverage modulo `P`, or for level output a share of `num`. */
 export async function acceptScore(
   { plan, own }: ServiceProviderRole,
   { share }: ProviderModel,

@@ -13,9 +13,16 @@
  * | 5 | SP | sends `Q⁻¹ + τ = M⁻¹·R + τ`, `τ` uniform | nothing |
  * | 6 | CSP | opens `θ̂ = θ + τ`, keeps it, sends `2^s·θ̂ᵢ`, encrypted to itself | uniform coefficients |
  *
+ * For level output numerator and determinant of `h = num/det` are shared apart, `num` being linear in
+ * the features with coefficients from `adj Q`: the CSP sends `adj M` and `det M` in step 4, the service
+ * provider combines with `R/det R` in step 5, for `adj Q = adj(M)·R/det R`, and adds a masked
+ * `det Q = det M/det R`, which the CSP opens with the rest.
+ *
  * Values that are opened may exceed `P`: a random multiple of `P` hides their quotients. Each
  * combination is rerandomised, for the CSP knows the randomness of what was combined.
  */
+import { modInv as modularInverse } from 'bigint-crypto-utils';
+
 import { maskedOpening, type Ciphertext, type MaskedOpening } from '../../bcp/ciphertext.js';
 import { pack, unpack, type PackingPlan, type SlotLayout } from '../../encoding/packing-plan.js';
 import { duoveilError } from '../../errors.js';
@@ -43,12 +50,34 @@ export type PackedLines = readonly (readonly AdditiveCiphertext[])[];
 export type SumMasks = readonly bigint[];
 
 /** What the service provider remembers between step 3 and step 5. */
-export type MatrixMask = Matrix;
+export interface MatrixMask {
+  /** `R`. */
+  readonly factor: Matrix;
+  /** `det R`. */
+  readonly determinant: bigint;
+}
+
+/** What the CSP answers in step 4. */
+export interface InvertedGram {
+  /** `M⁻¹`, for level output `adj M`, column by column; to the CSP. */
+  readonly columns: PackedLines;
+  /** `det M`, for level output alone; to the CSP. */
+  readonly determinant: AdditiveCiphertext | undefined;
+}
+
+/** What the service provider sends in step 5. */
+export interface MaskedCoefficientColumns {
+  readonly columns: PackedLines;
+  /** `det Q`, masked, for level output alone; to the CSP. */
+  readonly determinant: AdditiveCiphertext | undefined;
+}
 
 /** The service provider's share of the coefficients: `τ₀` and `τᵢ`, a feature each. */
 export interface CoefficientMasks {
   readonly constant: bigint;
   readonly features: readonly bigint[];
+  /** The share of `det Q`; 0 for distance output. */
+  readonly determinant: bigint;
 }
 
 /** The CSP's share: `θ̂ = θ + τ`. */
@@ -89,7 +118,7 @@ export async function maskGram(
 ): Promise<{ matrix: PackedLines; mask: MatrixMask }> {
   const { field, matrixSlots, matrixQuotientBits } = plan;
   const share = ownShare(plan, noiseFloors, masks);
-  const { matrix: factor } = uniformInvertible(plan.p + 1, field.order, random);
+  const { matrix: factor, determinant } = uniformInvertible(plan.p + 1, field.order, random);
   const product = multiplyMatrices(factor, share, field.order);
   const added = product.map((row) =>
     row.map((entry) => entry + hidingMultiple(plan, matrixQuotientBits, random)),
@@ -102,7 +131,7 @@ export async function maskGram(
     })),
   );
   const combined = await combine(csp, jobs, field.bits, random);
-  return { matrix: inParts(combined, parts), mask: factor };
+  return { matrix: inParts(combined, parts), mask: { factor, determinant } };
 }
 
 /**
@@ -113,8 +142,8 @@ export async function invertGram(
   { plan, own }: CryptoServiceProviderRole,
   matrix: PackedLines,
   random: RandomSource,
-): Promise<PackedLines> {
-  const { field, matrixSlots, coefficientSlots, p } = plan;
+): Promise<InvertedGram> {
+  const { field, matrixSlots, coefficientSlots, p, level } = plan;
   const opened = inParts(await own.opening.open(matrix.flat()), matrix[0]?.length ?? 1);
   const masked = opened.map((plaintexts) =>
     unpackAll(plaintexts, matrixSlots, p + 1).map((entry) => modulo(entry, field.order)),
@@ -123,53 +152,79 @@ export async function invertGram(
   if (inverted === undefined) {
     throw duoveilError('MESSAGE_INVALID', 'matrix must be invertible', { field: 'matrix' });
   }
-  return encryptLines(own.key, transpose(inverted.inverse), coefficientSlots, random);
+  const { inverse, determinant } = inverted;
+  // adj M = det M · M⁻¹
+  const scale = level === undefined ? 1n : determinant;
+  const lines = transpose(inverse).map((line) =>
+    line.map((entry) => (entry * scale) % field.order),
+  );
+  const columns = await encryptLines(own.key, lines, coefficientSlots, random);
+  if (level === undefined) return { columns, determinant: undefined };
+  return { columns, determinant: elementAt(await own.key.encrypt([determinant], random), 0) };
 }
 
 /** Step 5, SP: undo the mask of the matrix, and mask the coefficients. */
 export async function maskCoefficients(
   { plan, csp }: ServiceProviderRole,
-  mask: MatrixMask,
-  columns: PackedLines,
+  { factor, determinant }: MatrixMask,
+  inverted: InvertedGram,
   random: RandomSource,
-): Promise<{ coefficients: PackedLines; share: CoefficientMasks }> {
-  const { field, coefficientSlots, coefficientQuotientBits } = plan;
+): Promise<{ coefficients: MaskedCoefficientColumns; share: CoefficientMasks }> {
+  const { field, coefficientSlots, level } = plan;
+  const unscale = level === undefined ? 1n : modularInverse(determinant, field.order);
   const lines = columnsNeeded(plan);
   const masks = lines.map(({ rows }) =>
     Array.from({ length: rows }, () => uniformBelow(field.order, random)),
   );
+  const determinantMask = level === undefined ? 0n : uniformBelow(field.order, random);
+  const hidden = (mask: bigint): bigint =>
+    mask + hidingMultiple(plan, plan.coefficientQuotientBits, random);
   const jobs = lines.flatMap(({ column, parts }, line) =>
     Array.from({ length: parts }, (_, part) => ({
-      terms: mask.map((row, k) => term(columns[k]?.[part], row[column] ?? 0n)),
+      terms: factor.map((row, k) =>
+        term(inverted.columns[k]?.[part], ((row[column] ?? 0n) * unscale) % field.order),
+      ),
       constant: pack(
-        partOf(masks[line] ?? [], part, coefficientSlots).map(
-          (tau) => tau + hidingMultiple(plan, coefficientQuotientBits, random),
-        ),
+        partOf(masks[line] ?? [], part, coefficientSlots).map(hidden),
         coefficientSlots.bits,
       ),
     })),
   );
+  if (level !== undefined) {
+    jobs.push({
+      terms: [term(inverted.determinant, unscale)],
+      constant: hidden(determinantMask),
+    });
+  }
   const combined = await combine(csp, jobs, field.bits, random);
   let next = 0;
-  const coefficients = lines.map(({ parts }) => combined.slice(next, (next += parts)));
-  return { coefficients, share: coefficientsOf(plan, masks) };
+  const columns = lines.map(({ parts }) => combined.slice(next, (next += parts)));
+  return {
+    coefficients: { columns, determinant: level && elementAt(combined, next) },
+    share: { ...coefficientsOf(plan, masks), determinant: determinantMask },
+  };
 }
 
 /** Step 6, CSP: open its share of the coefficients, and prepare the cross terms of scoring. */
 export async function keepCoefficients(
   { plan, own }: CryptoServiceProviderRole,
-  coefficients: PackedLines,
+  { columns: masked, determinant }: MaskedCoefficientColumns,
   random: RandomSource,
 ): Promise<{ share: MaskedCoefficients; crossTerms: AdditiveCiphertext[] }> {
   const { field, coefficientSlots, crossTerm } = plan;
-  const opened = await own.opening.open(coefficients.flat());
+  const opened = await own.opening.open([
+    ...masked.flat(),
+    ...(determinant === undefined ? [] : [determinant]),
+  ]);
   let next = 0;
   const columns = columnsNeeded(plan).map(({ rows, parts }) =>
     unpackAll(opened.slice(next, (next += parts)), coefficientSlots, rows).map((entry) =>
       modulo(entry, field.order),
     ),
   );
-  const share = coefficientsOf(plan, columns);
+  const openedDeterminant =
+    determinant === undefined ? 0n : modulo(elementAt(opened, next), field.order);
+  const share = { ...coefficientsOf(plan, columns), determinant: openedDeterminant };
   const shifted = share.features.map((coefficient) => coefficient << BigInt(crossTerm.shift));
   return { share, crossTerms: await own.key.encrypt(shifted, random) };
 }
@@ -213,7 +268,7 @@ function columnsNeeded({
 function coefficientsOf(
   { features, field }: PackingPlan,
   columns: readonly (readonly bigint[])[],
-): CoefficientMasks {
+): Omit<CoefficientMasks, 'determinant'> {
   const entry = (row: number, column: number): bigint => columns[column]?.[row] ?? 0n;
   return {
     constant: entry(0, 0),
