@@ -34,6 +34,12 @@ export interface ErrorDetails {
   KEY_NOT_REGISTERED: NoDetails;
   /** The crypto service provider has forgotten this model: load it again. */
   MODEL_NOT_LOADED: NoDetails;
+  /** The session of oblivious transfers, or the comparison, is not there any more: begin again. */
+  SESSION_NOT_OPEN: NoDetails;
+  /** This output is switched off where it would be computed. */
+  OUTPUT_NOT_ALLOWED: { readonly output: string };
+  /** The budget of scores for this patient, or this service provider, is spent. */
+  BUDGET_EXCEEDED: { readonly retryAfterMs: number };
   /** A ciphertext is out of range, not a unit, or outside the group. */
   CIPHERTEXT_INVALID: { readonly field: string };
   /** The one, generic answer to anything that does not decrypt. */

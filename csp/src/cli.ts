@@ -1,7 +1,10 @@
+import { join } from 'node:path';
+
 import { withSettings } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
-import { cspInitSettings, cspSettings } from './config.js';
+import { verifyAuditLog } from './audit/audit-log.js';
+import { AUDIT_FILE, cspAuditSettings, cspInitSettings, cspSettings } from './config.js';
 import { init } from './init.js';
 import { serve } from './serve.js';
 
@@ -20,5 +23,10 @@ export function cspCommand(): Command {
   withSettings(csp.command('serve'), cspSettings, serve).description(
     'run a crypto service provider until it is asked to stop',
   );
+  withSettings(csp.command('audit'), cspAuditSettings, async ({ state }) => {
+    const file = join(state, AUDIT_FILE);
+    const { sequence, hash } = await verifyAuditLog(file);
+    process.stdout.write(`${file}: ${String(sequence)} entries, unbroken\n${hash}\n`);
+  }).description('verify the audit log, and print its length and the hash at its end');
   return csp;
 }

@@ -3,6 +3,9 @@ import { z } from 'zod';
 import { GENERATOR_FAMILIES } from '@duoveil/common/bcp';
 import { secretSetting, serverSettings } from '@duoveil/common/runtime';
 
+/** The audit log's name in the state directory. */
+export const AUDIT_FILE = 'audit.log';
+
 const custody = {
   /** Where the public parameters and the sealed master key are. */
   state: z.string().min(1).describe('directory of the parameters and the sealed master key'),
@@ -29,7 +32,28 @@ export const cspInitSettings = z.strictObject({
 
 export type CspInitSettings = z.output<typeof cspInitSettings>;
 
+/** Settings of `duoveil csp audit`. */
+export const cspAuditSettings = z.strictObject({ state: custody.state });
+
+function count(value: number, description: string) {
+  return z.int().min(0).default(value).describe(description);
+}
+
 /** Settings of `duoveil csp serve`. */
-export const cspSettings = z.strictObject({ ...serverSettings, ...custody });
+export const cspSettings = z.strictObject({
+  ...serverSettings,
+  ...custody,
+  allowDistance: z
+    .boolean()
+    .default(false)
+    .describe('let service providers learn distances: distance output and the reference suite'),
+  patientPerMinute: count(120, 'scores that a patient may have a minute; 0 for no bound'),
+  patientPerDay: count(100_000, 'scores that a patient may have a day; 0 for no bound'),
+  providerPerMinute: count(
+    60_000,
+    'scores that a service provider may have a minute; 0 for no bound',
+  ),
+  providerPerDay: count(0, 'scores that a service provider may have a day; 0 for no bound'),
+});
 
 export type CspSettings = z.output<typeof cspSettings>;

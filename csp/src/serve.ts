@@ -1,3 +1,5 @@
+import { join } from 'node:path';
+
 import { Bcp, encodeParameters } from '@duoveil/common/bcp';
 import { MasterDecryption, type MasterKey } from '@duoveil/common/master';
 import { loadEngine, type ModularEngine } from '@duoveil/common/modular';
@@ -10,21 +12,27 @@ import {
   loadTls,
   requireSecureBits,
   startServer,
+  systemClock,
   unary,
   untilStopped,
   writeFileAtomic,
 } from '@duoveil/common/runtime';
 import { ParametersServiceService } from '@duoveil/proto';
 
-import type { CspSettings } from './config.js';
+import { AuditLog } from './audit/audit-log.js';
+import { Budgets } from './audit/budgets.js';
+import { Discipline } from './audit/discipline.js';
+import { AUDIT_FILE, type CspSettings } from './config.js';
 import { arithmeticService } from './handlers/arithmetic.js';
 import { keyService } from './handlers/keys.js';
 import { packedService, type PackedEnvironment } from './handlers/packed.js';
 import { loadMasterKey } from './keys/custody.js';
-import { deriveKeys } from './keys/derived-keys.js';
+import { deriveKeys, type DerivedKeys } from './keys/derived-keys.js';
 import { Models } from './keys/models.js';
 import { PatientKeys } from './keys/patient-keys.js';
 import { ProviderKeys } from './keys/provider-keys.js';
+import { Comparisons } from './sessions/comparisons.js';
+import { TransferSessions } from './sessions/transfers.js';
 
 /** Largest message either way: a full call of 64 values at 8,192 bits, with room. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -48,6 +56,16 @@ export async function serve(settings: CspSettings): Promise<void> {
 
   const bcp = new Bcp(parameters, engine);
   const keys = new PatientKeys(bcp);
+  const derived = deriveKeys(master);
+  const audit = await AuditLog.open(join(settings.state, AUDIT_FILE), systemClock);
+  const budgets = await Budgets.open({
+    file: join(settings.state, 'budgets.json'),
+    key: derived.budgets,
+    patient: { perMinute: settings.patientPerMinute, perDay: settings.patientPerDay },
+    provider: { perMinute: settings.providerPerMinute, perDay: settings.providerPerDay },
+    clock: systemClock,
+  });
+  const discipline = new Discipline(settings.allowDistance, budgets, audit);
   const decryption = await MasterDecryption.create(master, engine);
   const server = await startServer({
     listen: settings.listen,
@@ -61,9 +79,9 @@ export async function serve(settings: CspSettings): Promise<void> {
         ),
       }),
       keyService(bcp, keys),
-      arithmeticService({ bcp, keys, decryption, random: systemRandom }),
+      arithmeticService({ bcp, keys, decryption, random: systemRandom, discipline }),
       ...(parameters.family === 'residue'
-        ? [packedService(packedEnvironment(master, engine))]
+        ? [packedService(packedEnvironment(master, derived, discipline, engine))]
         : []),
     ],
   });
@@ -73,12 +91,16 @@ export async function serve(settings: CspSettings): Promise<void> {
 
   await stopping;
   await server.drain(settings.graceMs);
+  await audit.close();
   await engine.close();
 }
 
-function packedEnvironment(master: MasterKey, engine: ModularEngine): PackedEnvironment {
-  const { parameters, factors } = master;
-  const { sealing, answers } = deriveKeys(master);
+function packedEnvironment(
+  { parameters, factors }: MasterKey,
+  { sealing, answers }: DerivedKeys,
+  discipline: Discipline,
+  engine: ModularEngine,
+): PackedEnvironment {
   return {
     own: {
       key: new AdditiveKey(parameters, engine),
@@ -88,5 +110,8 @@ function packedEnvironment(master: MasterKey, engine: ModularEngine): PackedEnvi
     models: new Models(sealing, parameters.bits, parameters.digest),
     answers,
     random: systemRandom,
+    discipline,
+    sessions: new TransferSessions(systemRandom),
+    comparisons: new Comparisons(systemRandom),
   };
 }

@@ -12,6 +12,11 @@ import { z } from 'zod';
 const path = z.string().min(1);
 const textOrNumber = z.union([z.string(), z.number()], 'must be a text or a number');
 
+const textOrNumbers = z.union(
+  [z.string(), z.number(), z.array(z.union([z.string(), z.number()]))],
+  'must be a number, or several',
+);
+
 /** Every setting there is, none of them required. */
 const all = {
   sp: path.optional(),
@@ -26,8 +31,8 @@ const all = {
   window: textOrNumber.optional(),
   baseline: z.string().optional(),
   retrainEvery: textOrNumber.optional(),
-  quantile: textOrNumber.optional(),
-  threshold: textOrNumber.optional(),
+  quantile: textOrNumbers.optional(),
+  threshold: textOrNumbers.optional(),
   suite: z.string().optional(),
   output: z.string().optional(),
   input: path.optional(),
@@ -48,6 +53,9 @@ export const enrolSettings = z.object({ ...connected, parametersDigest: z.string
 
 /** Settings of `stream`. */
 export const streamSettings = z.object({ ...connected, input: path });
+
+/** Settings of `statistics`. */
+export const statisticsSettings = z.object(connected);
 
 /** Settings of `status`. */
 export const statusSettings = z.object({ ...all, state: path });

@@ -21,19 +21,27 @@ import type { z } from 'zod';
 
 import {
   enrolSettings,
+  statisticsSettings,
   statusSettings,
   streamSettings,
   withGatewaySettings,
 } from './cli-settings.js';
 import { enrol } from './enrol.js';
-import { jsonLine, jsonSummary, readableLine, readableSummary } from './format.js';
+import {
+  jsonLine,
+  jsonSummary,
+  readableLine,
+  readableStatistics,
+  readableSummary,
+} from './format.js';
 import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 import { writeLine } from './output.js';
 import { runRecording } from './run-recording.js';
 import { sealingSecret } from './sealing-secret.js';
 import { csvSource } from './sources/index.js';
 import { Spool } from './spool.js';
-import { hasSecretKey, requireState, stateFiles } from './state.js';
+import { hasSecretKey, readSecretKey, requireState, stateFiles } from './state.js';
+import { fetchStatistics } from './statistics.js';
 
 /** `duoveil gateway …` */
 export function gatewayCommand(): Command {
@@ -84,6 +92,18 @@ export function gatewayCommand(): Command {
         'row. Nothing is lost and nothing counts twice if the connection breaks or the gateway is ' +
         'killed: start it again with the same recording, and it goes on where it was. It then prints ' +
         'all results from the first row again.',
+    )
+    .addHelpText('after', HELP_ON_SETTINGS);
+  withGatewaySettings(
+    gateway.command('statistics'),
+    ['sp', 'tls', 'state', 'passphraseFile', 'keyFile', 'json', 'engine', 'logLevel'],
+    statisticsSettings,
+    runStatistics,
+  )
+    .summary("fetch the patient's encrypted mean and covariance and decrypt them here")
+    .description(
+      "Fetches the encrypted sums behind the patient's baseline, decrypts them with the patient's own " +
+        'secret key, and prints mean and covariance in the units of the channels.',
     )
     .addHelpText('after', HELP_ON_SETTINGS);
   withGatewaySettings(
@@ -164,6 +184,27 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   }
 }
 
+async function runStatistics(settings: z.output<typeof statisticsSettings>): Promise<void> {
+  const state = await requireState(settings.state);
+  const { patient, parameters } = state;
+  const secret = await sealingSecret(settings);
+  const secretKey = await readSecretKey(settings.state, patient, parameters, secret);
+  if (secretKey === undefined) {
+    throw duoveilError('CONFIG_INVALID', `--state: ${settings.state} holds no secret key`, {
+      path: 'state',
+    });
+  }
+  const party = await openParty(settings);
+  try {
+    requirePatient(patient, party.patient, settings.state);
+    const statistics = await fetchStatistics(party.connection, state, secretKey, party.engine);
+    if (settings.json) await writeLine(JSON.stringify(statistics));
+    else for (const line of readableStatistics(statistics)) await writeLine(line);
+  } finally {
+    await party.close();
+  }
+}
+
 async function runStatus(settings: z.output<typeof statusSettings>): Promise<void> {
   const { patient, trustDomain, parameters, schema, policy } = await requireState(settings.state);
   const status = {
@@ -175,7 +216,10 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
     channels: schema.channels.map(({ name }) => name),
     ...policy,
     thresholdScaled: undefined,
-    threshold: Number(policy.thresholdScaled) / Number(THRESHOLD_SCALE),
+    higherThresholdsScaled: undefined,
+    thresholds: [policy.thresholdScaled, ...policy.higherThresholdsScaled].map(
+      (scaled) => Number(scaled) / Number(THRESHOLD_SCALE),
+    ),
     ...spoolStatus(stateFiles(settings.state).spool),
   };
   if (settings.json) {

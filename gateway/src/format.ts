@@ -1,5 +1,6 @@
 /** Events and summaries as lines of text: NDJSON for programmes, or for people. */
 import type { RowEvent, RunEvent, RunSummary } from './run-events.js';
+import type { BaselineStatistics } from './statistics.js';
 
 /** A row's event as a line of NDJSON, without the newline; undefined for what has no line there. */
 export function jsonLine(event: RunEvent): string | undefined {
@@ -59,6 +60,27 @@ export function readableSummary(summary: RunSummary): string {
       `${summary.bytesPerSample} bytes a sample; suite ${summary.suite}, ${summary.output} output, ` +
       `${summary.keyBits}-bit modulus`,
   ].join('\n');
+}
+
+/** Statistics as lines for people. */
+export function readableStatistics({
+  model,
+  throughSequence,
+  window,
+  channels,
+  mean,
+  covariance,
+}: BaselineStatistics): string[] {
+  const cells = (values: readonly number[]): string =>
+    values.map((value) => value.toFixed(3).padStart(11)).join('');
+  const names = channels.map((name) => name.padStart(11)).join('');
+  return [
+    `baseline ${model}: ${window} samples, up to sample ${throughSequence}`,
+    `${' '.repeat(12)}${names}`,
+    `${'mean'.padEnd(12)}${cells(mean)}`,
+    'covariance',
+    ...channels.map((name, j) => `  ${name.padEnd(10)}${cells(covariance[j] ?? [])}`),
+  ];
 }
 
 function ms(value: number | null): string {

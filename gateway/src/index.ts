@@ -29,5 +29,7 @@ export {
   writeState,
 } from './state.js';
 export type { GatewayState, StateFiles } from './state.js';
+export { fetchStatistics } from './statistics.js';
+export type { BaselineStatistics } from './statistics.js';
 export { runUplink } from './uplink.js';
 export type { UplinkOptions } from './uplink.js';

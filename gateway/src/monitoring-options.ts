@@ -1,6 +1,7 @@
 /** The options that say what is monitored and how: the same wherever a patient is enrolled. */
 import {
   DEFAULT_CHANNELS,
+  DEFAULT_LEVEL_QUANTILES,
   DEFAULT_QUANTILE,
   DEFAULT_RETRAIN_EVERY,
   DEFAULT_WINDOW,
@@ -17,7 +18,6 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { parse as parseYaml } from 'yaml';
 
-
 /** The options' values: texts from the command line, or what a settings file holds. */
 export interface MonitoringValues {
   /** Names, in one text with commas, or as a list. */
@@ -27,8 +27,9 @@ export interface MonitoringValues {
   readonly window?: string | number | undefined;
   readonly baseline?: string | undefined;
   readonly retrainEvery?: string | number | undefined;
-  readonly quantile?: string | number | undefined;
-  readonly threshold?: string | number | undefined;
+  /** One, or with level output several, in one text with commas or as a list. */
+  readonly quantile?: string | number | readonly (string | number)[] | undefined;
+  readonly threshold?: string | number | readonly (string | number)[] | undefined;
   readonly suite?: string | undefined;
   readonly output?: string | undefined;
 }
@@ -64,11 +65,17 @@ export function addMonitoringOptions(command: Command): Command {
     ],
     [
       '--quantile <q>',
-      `quantile of the chi-square distribution beyond which a sample is an outlier (default: ${DEFAULT_QUANTILE})`,
+      `quantile of the chi-square distribution beyond which a sample is an outlier; with level output several, separated by commas (default: ${DEFAULT_QUANTILE}, for levels ${DEFAULT_LEVEL_QUANTILES.join(',')})`,
     ],
-    ['--threshold <t>', 'the threshold for the squared distance itself, instead of a quantile'],
+    [
+      '--threshold <t>',
+      'the threshold for the squared distance itself, or several, instead of quantiles',
+    ],
     ['--suite <name>', 'family of protocols: reference or packed (default: packed)'],
-    ['--output <what>', 'what the service provider learns: distance (default: distance)'],
+    [
+      '--output <what>',
+      'what the service provider learns of a sample: level, or distance (default: level; distance with the reference suite)',
+    ],
   ];
   for (const [flags, description] of options) {
     command.addOption(new Option(flags, description).helpGroup(GROUP));
@@ -108,27 +115,44 @@ async function readSchemaFile(file: string): Promise<Schema> {
 
 function readPolicy(values: MonitoringValues, schema: Schema): MonitoringPolicy {
   const { window, baseline, retrainEvery, suite, output } = values;
+  const wantedOutput = output ?? (suite === 'reference' ? 'distance' : 'level');
   const fields = {
     window: wholeNumber(window ?? DEFAULT_WINDOW),
     baseline: baseline ?? 'fixed',
     retrainEvery: wholeNumber(retrainEvery ?? DEFAULT_RETRAIN_EVERY),
-    thresholdScaled: readThreshold(values, schema),
     suite: suite ?? 'packed',
-    output: output ?? 'distance',
+    output: wantedOutput,
+    ...readThresholds(values, schema, wantedOutput === 'level'),
   };
   return asOption(undefined, () => parsePolicy(fields, schema, POLICY));
 }
 
-function readThreshold({ quantile, threshold }: MonitoringValues, schema: Schema): bigint {
-  if (threshold !== undefined) {
-    if (quantile !== undefined) {
-      throw optionInvalid('--threshold', 'give either this or --quantile, not both');
-    }
-    return asOption('--threshold', () => parseThreshold(threshold));
+/** One threshold, or for level output several, ascending: the first one makes an outlier. */
+function readThresholds(
+  { quantile, threshold }: MonitoringValues,
+  schema: Schema,
+  levels: boolean,
+): Pick<MonitoringPolicy, 'thresholdScaled' | 'higherThresholdsScaled'> {
+  if (threshold !== undefined && quantile !== undefined) {
+    throw optionInvalid('--threshold', 'give either this or --quantile, not both');
   }
   const degrees = schema.channels.length;
-  const wanted = Number(quantile ?? DEFAULT_QUANTILE);
-  return asOption('--quantile', () => scaledThreshold(wanted, degrees));
+  const scaled =
+    threshold === undefined
+      ? asOption('--quantile', () =>
+          listOf(quantile ?? (levels ? DEFAULT_LEVEL_QUANTILES : DEFAULT_QUANTILE)).map((text) =>
+            scaledThreshold(Number(text), degrees),
+          ),
+        )
+      : asOption('--threshold', () => listOf(threshold).map(parseThreshold));
+  const [thresholdScaled, ...higherThresholdsScaled] = scaled;
+  if (thresholdScaled === undefined) throw optionInvalid('--threshold', 'must not be empty');
+  return { thresholdScaled, higherThresholdsScaled };
+}
+
+function listOf(value: string | number | readonly (string | number)[]): (string | number)[] {
+  if (typeof value === 'string') return value.split(',').map((item) => item.trim());
+  return typeof value === 'number' ? [value] : [...value];
 }
 
 /** Digits only: no sign, no fraction, no exponent. What is none stays as it is, to be refused. */
@@ -143,6 +167,7 @@ const flags: Readonly<Record<string, string>> = {
   baseline: '--baseline',
   retrainEvery: '--retrain-every',
   thresholdScaled: '--threshold',
+  higherThresholdsScaled: '--threshold or --quantile',
   suite: '--suite',
   output: '--output',
 };

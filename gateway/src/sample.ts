@@ -4,7 +4,7 @@
  */
 import { encodeCiphertext } from '@duoveil/common/bcp';
 import type { Ciphertext, KeyedBcp, PublicParameters } from '@duoveil/common/bcp';
-import { packingPlan } from '@duoveil/common/encoding';
+import { packingPlanOf } from '@duoveil/common/encoding';
 import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { encryptSamples as encryptPacked } from '@duoveil/common/protocols/packed';
 import { encryptSamples as encryptReference } from '@duoveil/common/protocols/reference';
@@ -36,7 +36,7 @@ export class SampleEncoder {
   constructor({ schema, policy, parameters }: SampleForm, key: KeyedBcp, random: RandomSource) {
     this.#parameters = parameters;
     if (policy.suite === 'packed') {
-      const plan = packingPlan(schema, policy.window, parameters.bits);
+      const plan = packingPlanOf(schema, policy, parameters.bits);
       this.#encrypt = (samples) => encryptPacked(plan, key, samples, random);
     } else {
       this.#encrypt = (samples) => encryptReference(key, samples, random);
@@ -59,7 +59,7 @@ export class SampleEncoder {
 export function sampleBytes({ schema, policy, parameters }: SampleForm, sequence: number): number {
   const count =
     policy.suite === 'packed'
-      ? packingPlan(schema, policy.window, parameters.bits).plaintexts
+      ? packingPlanOf(schema, policy, parameters.bits).plaintexts
       : schema.channels.length;
   const blank = Buffer.alloc(parameters.elementBytes);
   const ciphertexts = Array.from({ length: count }, () => ({ a: blank, b: blank }));

@@ -12,7 +12,7 @@ import {
   publicParameters,
 } from '@duoveil/common/bcp';
 import type { EncodedKey, PublicParameters, SecretKey } from '@duoveil/common/bcp';
-import { parsePolicy, parseSchema } from '@duoveil/common/encoding';
+import { parsePolicy, parseSchema, policyToJson } from '@duoveil/common/encoding';
 import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { bytesFromInteger } from '@duoveil/common/random';
@@ -78,7 +78,7 @@ const fileSchema = z.strictObject({
   publicKey: bytes,
   proof: z.strictObject({ commitment: bytes, response: bytes }),
   schema: z.unknown(),
-  policy: z.looseObject({ thresholdScaled: z.string().regex(/^\d{1,20}$/) }),
+  policy: z.unknown(),
 });
 
 /**
@@ -96,18 +96,13 @@ export async function readState(directory: string): Promise<GatewayState | undef
     throw duoveilError('CONFIG_INVALID', message, { path: 'parameters' });
   }
   const schema = parseSchema(content.schema, gateway);
-  const { policy } = content;
   return {
     patient: content.patient,
     trustDomain: content.trustDomain,
     parameters,
     key: { publicKey: content.publicKey, ...content.proof },
     schema,
-    policy: parsePolicy(
-      { ...policy, thresholdScaled: BigInt(policy.thresholdScaled) },
-      schema,
-      gateway,
-    ),
+    policy: parsePolicy(content.policy, schema, gateway),
   };
 }
 
@@ -144,7 +139,7 @@ export async function writeState(directory: string, state: GatewayState): Promis
     publicKey: toHex(key.publicKey),
     proof: { commitment: toHex(key.commitment), response: toHex(key.response) },
     schema,
-    policy: { ...policy, thresholdScaled: policy.thresholdScaled.toString() },
+    policy: policyToJson(policy),
   };
   await makeDirectory(directory);
   await writeFileAtomic(stateFiles(directory).gateway, `${JSON.stringify(content, null, 2)}\n`);

@@ -37,6 +37,7 @@ export function encodeEnrolment(enrolment: {
       thresholdScaled: policy.thresholdScaled,
       suite: suites[policy.suite],
       output: outputs[policy.output],
+      higherThresholdsScaled: [...policy.higherThresholdsScaled],
     },
   };
 }

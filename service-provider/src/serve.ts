@@ -25,15 +25,18 @@ import {
   IngestServiceService,
   MonitoringServiceService,
   ParametersServiceService,
+  StatisticsServiceService,
 } from '@duoveil/proto';
 
 import type { SpSettings } from './config.js';
 import { ProviderIdentity } from './csp/packed.js';
 import { fetchParameters } from './csp/parameters.js';
+import { TransferSession } from './csp/transfer-session.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
 import { parametersResponse } from './handlers/parameters.js';
+import { statistics } from './handlers/statistics.js';
 import { Monitors } from './monitor/monitors.js';
 import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
@@ -79,6 +82,7 @@ export async function serve(settings: SpSettings): Promise<void> {
       await generateAdditiveKey(parameters.bits, engine, systemRandom),
       csp,
     ),
+    session: new TransferSession(csp, systemRandom),
     random: systemRandom,
     stop: stop.signal,
   };
@@ -95,7 +99,8 @@ export async function serve(settings: SpSettings): Promise<void> {
   });
   await monitors.resume();
 
-  const environment = { bcp, store, monitors, clock: systemClock };
+  const { allowDistance } = settings;
+  const environment = { bcp, store, monitors, allowDistance, clock: systemClock };
   const server = await startServer({
     listen: settings.listen,
     tls,
@@ -114,6 +119,11 @@ export async function serve(settings: SpSettings): Promise<void> {
       }),
       implement(IngestServiceService, {
         ingest: bidi({ roles: ['gateway'] }, ingest(environment)),
+      }),
+      implement(StatisticsServiceService, {
+        getStatistics: unary({ roles: ['gateway'] }, (request, context) =>
+          statistics(environment, request, context),
+        ),
       }),
       implement(MonitoringServiceService, {
         watch: serverStream({ roles: ['gateway', 'operator'] }, (request, context) =>
@@ -138,12 +148,16 @@ export async function serve(settings: SpSettings): Promise<void> {
 
 /** Whatever the first training and score would otherwise wait for; that they can do without. */
 async function makeReady(
-  { cspKey, provider, random, stop }: PackedEnvironment,
+  { cspKey, provider, session, random, stop }: PackedEnvironment,
   logger: Logger,
 ): Promise<void> {
   await cspKey.encrypt([0n], random);
   await provider.keys.key.encrypt([0n], random);
   await provider.id(stop).catch((error: unknown) => {
     logger.warn('the provider key is not registered yet', { error });
+  });
+  // Takes a second, and only the first comparison needs it.
+  session.open(stop).catch((error: unknown) => {
+    logger.warn('the session for comparisons is not open yet', { error });
   });
 }

@@ -1,6 +1,6 @@
 import { duoveilError } from '../errors.js';
 import { requireReferenceFits } from './bounds.js';
-import { packingPlan } from './packing-plan.js';
+import { packingPlanOf } from './packing-plan.js';
 import type { MonitoringPolicy } from './policy.js';
 import type { Schema } from './schema.js';
 
@@ -11,11 +11,11 @@ import type { Schema } from './schema.js';
  */
 export function requireFits(
   schema: Schema,
-  { suite, window }: Pick<MonitoringPolicy, 'suite' | 'window'>,
+  policy: MonitoringPolicy,
   parameters: { readonly family: 'bcp03' | 'residue'; readonly bits: number },
 ): void {
-  if (suite === 'reference') {
-    requireReferenceFits(schema, window, parameters.bits);
+  if (policy.suite === 'reference') {
+    requireReferenceFits(schema, policy.window, parameters.bits);
     return;
   }
   if (parameters.family !== 'residue') {
@@ -25,5 +25,5 @@ export function requireFits(
       { field: 'suite' },
     );
   }
-  packingPlan(schema, window, parameters.bits);
+  packingPlanOf(schema, policy, parameters.bits);
 }

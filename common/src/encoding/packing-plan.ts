@@ -10,6 +10,7 @@ import { duoveilError } from '../errors.js';
 import { smallestField, type PrimeField } from '../field/primes.js';
 import { bitLength } from '../random.js';
 import { determinantBound, numeratorBound } from './bounds.js';
+import type { MonitoringPolicy } from './policy.js';
 import { scaleOf } from './scale.js';
 import type { Schema } from './schema.js';
 import { THRESHOLD_SCALE } from './threshold.js';
@@ -107,6 +108,28 @@ export function packingPlan(
   const plan = planIn(schema, window, modulusBits, field);
   if (plan !== undefined) return { ...plan, level };
   throw doesNotFit(schema, window, modulusBits, sufficientBits(schema, window, field));
+}
+
+/** The plan of an enrolment. */
+export function packingPlanOf(
+  schema: Schema,
+  policy: Pick<
+    MonitoringPolicy,
+    'window' | 'output' | 'thresholdScaled' | 'higherThresholdsScaled'
+  >,
+  modulusBits: number,
+): PackingPlan {
+  return packingPlan(schema, policy.window, modulusBits, levelThresholds(policy));
+}
+
+/** The thresholds of level output, ascending; undefined for distance output. */
+export function levelThresholds({
+  output,
+  thresholdScaled,
+  higherThresholdsScaled,
+}: Pick<MonitoringPolicy, 'output' | 'thresholdScaled' | 'higherThresholdsScaled'>):
+  bigint[] | undefined {
+  return output === 'level' ? [thresholdScaled, ...higherThresholdsScaled] : undefined;
 }
 
 /**

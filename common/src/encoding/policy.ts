@@ -26,6 +26,8 @@ export interface MonitoringPolicy {
   readonly retrainEvery: number;
   /** `T_s = round(2^16·T)`, 1 or more: a sample is an outlier when `MD² > T_s/2^16`. */
   readonly thresholdScaled: bigint;
+  /** With level output: further thresholds above the first, ascending, scaled likewise; else none. */
+  readonly higherThresholdsScaled: readonly bigint[];
   readonly suite: Suite;
   /** The reference suite opens the distance: it has no `level`. */
   readonly output: Output;
@@ -33,6 +35,9 @@ export interface MonitoringPolicy {
 
 /** Largest window: packing plans reserve their slots for it. */
 export const MAX_WINDOW = 4096;
+
+/** The highest level there can be: as many thresholds. */
+export const MAX_LEVEL = 15;
 
 /** Window unless told otherwise. */
 export const DEFAULT_WINDOW = 60;
@@ -50,6 +55,29 @@ const whole = (from: number, to: number) => {
 
 const thresholdMessage = `must be a whole number from 1 to ${MAX_THRESHOLD_SCALED}`;
 
+const threshold = z
+  .union(
+    [
+      z.bigint(),
+      z.int().transform(BigInt),
+      z
+        .string()
+        .regex(/^\d{1,20}$/)
+        .transform(BigInt),
+    ],
+    thresholdMessage,
+  )
+  .refine((scaled) => scaled >= 1n && scaled <= MAX_THRESHOLD_SCALED, thresholdMessage);
+
+/** A policy as JSON holds it, thresholds as texts; {@link parsePolicy} reads it back. */
+export function policyToJson(policy: MonitoringPolicy): Readonly<Record<string, unknown>> {
+  return {
+    ...policy,
+    thresholdScaled: policy.thresholdScaled.toString(),
+    higherThresholdsScaled: policy.higherThresholdsScaled.map(String),
+  };
+}
+
 /**
  * A window that fits a schema.
  * @throws DuoveilError `SCHEMA_INVALID`
@@ -65,9 +93,11 @@ function description(p: number) {
       window: whole(p + 2, MAX_WINDOW),
       baseline: oneOf('fixed', 'rolling'),
       retrainEvery: whole(0, 0xffff_ffff).default(0),
-      thresholdScaled: z
-        .union([z.bigint(), z.int().transform(BigInt)], thresholdMessage)
-        .refine((scaled) => scaled >= 1n && scaled <= MAX_THRESHOLD_SCALED, thresholdMessage),
+      thresholdScaled: threshold,
+      higherThresholdsScaled: z
+        .array(threshold)
+        .max(MAX_LEVEL - 1, `must be at most ${MAX_LEVEL - 1} in number`)
+        .default([]),
       suite: oneOf('reference', 'packed'),
       output: oneOf('distance', 'level'),
     })
@@ -77,6 +107,13 @@ function description(p: number) {
       };
       if (policy.baseline === 'rolling' && policy.retrainEvery < 1) {
         refuse('retrainEvery', 'must be at least 1 with a rolling baseline');
+      }
+      const all = [policy.thresholdScaled, ...policy.higherThresholdsScaled];
+      if (all.some((scaled, i) => i > 0 && scaled <= (all[i - 1] ?? 0n))) {
+        refuse('higherThresholdsScaled', 'must be ascending, all above the first threshold');
+      }
+      if (policy.output === 'distance' && all.length > 1) {
+        refuse('higherThresholdsScaled', 'must be empty with distance output, which has no levels');
       }
       if (policy.suite === 'reference' && policy.output === 'level') {
         refuse('output', 'must be distance with the reference suite, which opens the distance');

@@ -14,6 +14,9 @@ export const THRESHOLD_SCALE = 1n << BigInt(THRESHOLD_FRACTION_BITS);
 export const MAX_THRESHOLD_SCALED = 1n << 40n;
 
 /** Quantile of the chi-square distribution that is the threshold unless told otherwise. */
+/** Quantiles of the thresholds of levels 1, 2 and 3, unless told otherwise. */
+export const DEFAULT_LEVEL_QUANTILES = [0.975, 0.99, 0.999] as const;
+
 export const DEFAULT_QUANTILE = 0.975;
 
 /**

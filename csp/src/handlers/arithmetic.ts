@@ -23,6 +23,7 @@ import { bytesFromInteger, type RandomSource } from '@duoveil/common/random';
 import { implement, unary, type Service } from '@duoveil/common/runtime';
 import { BlindedArithmeticServiceService, type MaskedPair as WirePair } from '@duoveil/proto';
 
+import type { Discipline } from '../audit/discipline.js';
 import type { PatientKeys } from '../keys/patient-keys.js';
 
 /** Values in one call at most: bounds the work of a request. */
@@ -37,6 +38,7 @@ export interface ArithmeticEnvironment {
   readonly keys: PatientKeys;
   readonly decryption: StrongDecryption;
   readonly random: RandomSource;
+  readonly discipline: Discipline;
 }
 
 const options = { roles: ['sp'], timeoutMs: 120_000 } as const;
@@ -75,8 +77,10 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
         entries: encode(await answerInverse(csp, dimension, openings, random), environment),
       };
     }),
-    open: unary(options, async ({ keyId, values }) => {
+    open: unary(options, async ({ keyId, values }, context) => {
       const csp = roleUnder(keyId, environment);
+      const { patient } = environment.keys.find(keyId);
+      await environment.discipline.admit('Open', 'distance', patient, context);
       const openings = await decodeValues(values, 'values', environment);
       const width = environment.bcp.parameters.plaintextBytes;
       const opened = await answerOpening(csp, openings);
@@ -89,7 +93,7 @@ function roleUnder(
   keyId: Uint8Array,
   { keys, decryption }: ArithmeticEnvironment,
 ): CryptoServiceProviderRole {
-  return { key: keys.find(keyId), decryption };
+  return { key: keys.find(keyId).key, decryption };
 }
 
 async function decodeValues(

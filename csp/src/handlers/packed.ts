@@ -1,8 +1,14 @@
 /** The packed suite: decode, check, play the CSP's role, encode. */
 import { maskedOpeningOf } from '@duoveil/common/bcp';
-import { decodeChannels, packingPlan, parseWindow } from '@duoveil/common/encoding';
+import {
+  decodeChannels,
+  MAX_LEVEL,
+  MAX_THRESHOLD_SCALED,
+  parseWindow,
+} from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import type { AdditiveCiphertext, AdditiveKey, AdditiveKeyPair } from '@duoveil/common/paillier';
+import { evaluateComparison, requestComparison } from '@duoveil/common/protocols/compare';
 import {
   answerScore,
   inLines,
@@ -16,10 +22,18 @@ import {
 import { derivedRandom, type RandomSource } from '@duoveil/common/random';
 import { implement, parsePatientId, unary, type Service } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
-import { PackedServiceService, ScoreRequest, type PackingShape } from '@duoveil/proto';
+import {
+  PackedServiceService,
+  ScoreRequest,
+  type ComparisonOffer,
+  type PackingShape,
+} from '@duoveil/proto';
 
-import type { Models, Shape } from '../keys/models.js';
+import type { Discipline } from '../audit/discipline.js';
+import { planOf, type LoadedModel, type Models, type Shape } from '../keys/models.js';
 import type { ProviderKeys } from '../keys/provider-keys.js';
+import type { Comparisons } from '../sessions/comparisons.js';
+import type { TransferSessions } from '../sessions/transfers.js';
 
 /** What the handlers work with. */
 export interface PackedEnvironment {
@@ -28,13 +42,29 @@ export interface PackedEnvironment {
   readonly models: Models;
   readonly answers: Secret<Uint8Array>;
   readonly random: RandomSource;
+  readonly discipline: Discipline;
+  readonly sessions: TransferSessions;
+  readonly comparisons: Comparisons;
 }
 
 const options = { roles: ['sp'], timeoutMs: 60_000 } as const;
 
 /** The service, for service providers only. */
 export function packedService(environment: PackedEnvironment): Service {
-  const { own, providers, models, answers, random } = environment;
+  const { own, providers, models, answers, random, discipline, sessions, comparisons } =
+    environment;
+
+  /** The CSP's half of a comparison: `num` from the score, `det` from the model. */
+  const offerComparison = (
+    { plan, model }: LoadedModel,
+    numerator: bigint,
+    { receiver, instance }: ReturnType<TransferSessions['next']>,
+  ): ComparisonOffer => {
+    const shares = { numerator, determinant: model.share.determinant };
+    const { pending, message } = requestComparison(receiver, plan, shares, instance);
+    return { comparisonId: comparisons.add(pending), instance, labels: Buffer.from(message) };
+  };
+
   return implement(PackedServiceService, {
     registerProviderKey: unary(options, async ({ modulus, generator }) => ({
       providerKeyId: await providers.register(modulus, generator),
@@ -51,8 +81,12 @@ export function packedService(environment: PackedEnvironment): Service {
     invertGram: unary(options, async ({ shape, rows }) => {
       const { role, counts } = roleFor(shape, own);
       const matrix = await decode(rows, 'rows', counts.matrix, own.key);
-      const { columns } = await invertGram(role, inLines(matrix, counts.matrixRow), random);
-      return { columns: encode(columns.flat(), own.key) };
+      const gram = inLines(matrix, counts.matrixRow);
+      const { columns, determinant } = await invertGram(role, gram, random);
+      return {
+        columns: encode(columns.flat(), own.key),
+        determinant: determinant === undefined ? Buffer.alloc(0) : own.key.encode(determinant),
+      };
     }),
 
     keepCoefficients: unary(options, async (request) => {
@@ -63,12 +97,21 @@ export function packedService(environment: PackedEnvironment): Service {
       const provider = providers.find(request.providerKeyId);
       const providerShare = await decodeShare(request.providerShare, counts, provider.key);
       const columns = inLines(masked, counts.coefficientColumns);
-      const coefficients = { columns, determinant: undefined };
+      const determinant = await decodeDeterminant(request.determinant, shape, own.key);
+      const coefficients = { columns, determinant };
       const { share, crossTerms } = await keepCoefficients(role, coefficients, random);
       const sealedShare = models.seal(patient, shape, share, random);
       const { providerKeyId } = request;
       return {
-        modelId: models.load(sealedShare, providerKeyId, shape, share, provider, providerShare),
+        modelId: models.load(
+          patient,
+          sealedShare,
+          providerKeyId,
+          shape,
+          share,
+          provider,
+          providerShare,
+        ),
         crossTerms: encode(crossTerms, own.key),
         sealedShare,
       };
@@ -79,21 +122,52 @@ export function packedService(environment: PackedEnvironment): Service {
       const { sealedShare, providerKeyId } = request;
       const { shape, share } = models.unseal(patient, sealedShare);
       const provider = providers.find(providerKeyId);
-      const counts = messageCounts(packingPlan(shape.schema, shape.window, own.key.bits));
+      const counts = messageCounts(planOf(shape, own.key.bits));
       const providerShare = await decodeShare(request.providerShare, counts, provider.key);
       return {
-        modelId: models.load(sealedShare, providerKeyId, shape, share, provider, providerShare),
+        modelId: models.load(
+          patient,
+          sealedShare,
+          providerKeyId,
+          shape,
+          share,
+          provider,
+          providerShare,
+        ),
       };
     }),
 
-    score: unary(options, async (request) => {
-      const { plan, provider, model } = models.find(request.modelId);
-      const masked = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
+    score: unary(options, async (request, context) => {
+      const loaded = models.find(request.modelId);
+      const { plan, patient, provider, model } = loaded;
+      const output = plan.level === undefined ? 'distance' : 'level';
+      const sample = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
+      const session = output === 'level' ? sessions.next(request.sessionId) : undefined;
+      await discipline.admit('Score', output, patient, context);
       // The same request draws the same: a repeated one learns nothing that the first did not.
-      const bytes = ScoreRequest.encode(request).finish();
-      const drawn = derivedRandom(answers.reveal(), bytes);
-      const { answer } = await answerScore({ plan, own }, provider, model, masked, drawn);
-      return { answer: provider.key.encode(answer) };
+      const drawn = derivedRandom(answers.reveal(), scoreContext(request));
+      const { answer, share } = await answerScore({ plan, own }, provider, model, sample, drawn);
+      return {
+        answer: provider.key.encode(answer),
+        comparison: session && offerComparison(loaded, share, session),
+      };
+    }),
+
+    offerTransfers: unary(options, () => {
+      const { id, message } = sessions.offer();
+      return Promise.resolve({ sessionId: id, offer: Buffer.from(message) });
+    }),
+
+    chooseTransfers: unary(options, async ({ sessionId, choices }) => {
+      await sessions.choose(sessionId, choices);
+      return {};
+    }),
+
+    compare: unary(options, ({ comparisonId, hashKey, tables }) => {
+      const colours = evaluateComparison(comparisons.take(comparisonId), { hashKey, tables });
+      return Promise.resolve({
+        colours: colours.reduce((bits, colour, i) => bits | (Number(colour) << i), 0),
+      });
     }),
   });
 }
@@ -105,8 +179,39 @@ function roleFor(
   if (message === undefined) throw messageInvalid('shape', 'must be there');
   const schema = decodeChannels(message.channels, 'shape');
   const window = parseWindow(message.window, schema, 'shape');
-  const plan = packingPlan(schema, window, own.key.bits);
-  return { role: { plan, own }, counts: messageCounts(plan), shape: { schema, window } };
+  const shape = { schema, window, thresholds: thresholdsOf(message.thresholdsScaled) };
+  const plan = planOf(shape, own.key.bits);
+  return { role: { plan, own }, counts: messageCounts(plan), shape };
+}
+
+/** Ascending thresholds for level output; none for distance output. */
+function thresholdsOf(scaled: readonly bigint[]): bigint[] | undefined {
+  if (scaled.length === 0) return undefined;
+  const ascending = scaled.every((threshold, i) => threshold > (scaled[i - 1] ?? 0n));
+  const last = scaled.at(-1) ?? 0n;
+  if (!ascending || scaled.length > MAX_LEVEL || last > MAX_THRESHOLD_SCALED) {
+    throw messageInvalid('shape.thresholds_scaled', 'must be ascending, positive and at most 15');
+  }
+  return [...scaled];
+}
+
+async function decodeDeterminant(
+  element: Uint8Array,
+  { thresholds }: Shape,
+  key: AdditiveKey,
+): Promise<AdditiveCiphertext | undefined> {
+  const expected = thresholds === undefined ? 0 : 1;
+  const elements = element.length === 0 ? [] : [element];
+  const [determinant] = await decode(elements, 'determinant', expected, key);
+  return determinant;
+}
+
+/** What an answer's randomness is derived from: the request without what names the session. */
+function scoreContext({ modelId, sample }: ScoreRequest): Uint8Array {
+  return Buffer.concat([
+    Buffer.from('score/'),
+    ScoreRequest.encode({ modelId, sample, sessionId: Buffer.alloc(0) }).finish(),
+  ]);
 }
 
 async function decode(

@@ -14,6 +14,13 @@ export class BoundedCache<Value> {
     return value;
   }
 
+  /** The value, which is forgotten. */
+  take(key: string): Value | undefined {
+    const value = this.#entries.get(key);
+    this.#entries.delete(key);
+    return value;
+  }
+
   set(key: string, value: Value): void {
     this.#entries.delete(key);
     this.#entries.set(key, value);

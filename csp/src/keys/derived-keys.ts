@@ -9,6 +9,8 @@ export interface DerivedKeys {
   readonly sealing: Secret<Uint8Array>;
   /** Derives the randomness of answers from their requests. */
   readonly answers: Secret<Uint8Array>;
+  /** Hashes names in the file of budgets. */
+  readonly budgets: Secret<Uint8Array>;
 }
 
 /** Derive them from the factors: HKDF-SHA-256, RFC 5869. */
@@ -21,7 +23,11 @@ export function deriveKeys(master: MasterKey): DerivedKeys {
       ),
     );
   try {
-    return { sealing: derive('model-share'), answers: derive('answers') };
+    return {
+      sealing: derive('model-share'),
+      answers: derive('answers'),
+      budgets: derive('budgets'),
+    };
   } finally {
     factors.fill(0);
   }

@@ -28,6 +28,7 @@ const CAPACITY = 512;
 
 /** A model in the cache. */
 export interface LoadedModel {
+  readonly patient: PatientId;
   readonly plan: PackingPlan;
   readonly provider: ProviderKey;
   readonly model: CspModel;
@@ -37,11 +38,19 @@ export interface LoadedModel {
 export interface Shape {
   readonly schema: Schema;
   readonly window: number;
+  /** For level output, ascending; undefined for distance output. */
+  readonly thresholds: readonly bigint[] | undefined;
+}
+
+/** The plan of a shape. */
+export function planOf({ schema, window, thresholds }: Shape, modulusBits: number): PackingPlan {
+  return packingPlan(schema, window, modulusBits, thresholds);
 }
 
 /** What seals: everything but the share itself, bound to whose it is. */
 const sealedSchema = z.strictObject({
   window: z.int(),
+  thresholds: z.array(z.string().regex(/^\d+$/)).optional(),
   channels: z.array(z.custom<EncodedChannel>((value) => typeof value === 'object')),
   constant: z.string().regex(/^[0-9a-f]+$/),
   determinant: z.string().regex(/^[0-9a-f]+$/),
@@ -72,12 +81,13 @@ export class Models {
   /** Seal the CSP's share of a model. */
   seal(
     patient: PatientId,
-    { schema, window }: Shape,
+    { schema, window, thresholds }: Shape,
     share: MaskedCoefficients,
     random: RandomSource,
   ): Buffer {
     const plaintext = JSON.stringify({
       window,
+      thresholds: thresholds?.map(String),
       channels: encodeChannels(schema),
       constant: share.constant.toString(16),
       determinant: share.determinant.toString(16),
@@ -114,7 +124,11 @@ export class Models {
       ]);
       const content = sealedSchema.parse(JSON.parse(plaintext.toString('utf8')));
       return {
-        shape: { schema: decodeChannels(content.channels, 'sealed share'), window: content.window },
+        shape: {
+          schema: decodeChannels(content.channels, 'sealed share'),
+          window: content.window,
+          thresholds: content.thresholds?.map(BigInt),
+        },
         share: {
           constant: BigInt(`0x${content.constant}`),
           determinant: BigInt(`0x${content.determinant}`),
@@ -131,18 +145,20 @@ export class Models {
    * @returns 32 bytes that name it, together with the provider key that it is for
    */
   load(
+    patient: PatientId,
     sealed: Uint8Array,
     providerKeyId: Uint8Array,
-    { schema, window }: Shape,
+    shape: Shape,
     share: MaskedCoefficients,
     provider: ProviderKey,
     providerShare: readonly AdditiveCiphertext[],
   ): Buffer {
-    const plan = packingPlan(schema, window, this.#modulusBits);
+    const plan = planOf(shape, this.#modulusBits);
     const id = createHash('sha256').update(providerKeyId);
     for (const element of providerShare) id.update(provider.key.encode(element));
     const name = id.update(sealed).digest();
     this.#cache.set(name.toString('hex'), {
+      patient,
       plan,
       provider,
       model: { share, providerShare: keepProviderShare(plan, provider, providerShare) },

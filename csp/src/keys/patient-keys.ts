@@ -6,13 +6,19 @@ import type { PatientId } from '@duoveil/common/runtime';
 
 import { BoundedCache } from './bounded-cache.js';
 
+/** A key and whose it is. */
+export interface RegisteredKey {
+  readonly patient: PatientId;
+  readonly key: KeyedBcp;
+}
+
 /**
  * Patients' public keys, in memory only and bounded: the CSP keeps nothing about patients. A key
  * that was pushed out is registered again by the service provider.
  */
 export class PatientKeys {
   readonly #bcp: Bcp;
-  readonly #keys: BoundedCache<KeyedBcp>;
+  readonly #keys: BoundedCache<RegisteredKey>;
 
   constructor(bcp: Bcp, capacity = 256) {
     this.#bcp = bcp;
@@ -31,12 +37,15 @@ export class PatientKeys {
       .digest();
     const name = id.toString('hex');
     const publicKey = await acceptPublicKey(this.#bcp, key, patient);
-    this.#keys.set(name, this.#keys.get(name) ?? new KeyedBcp(this.#bcp, publicKey));
+    this.#keys.set(
+      name,
+      this.#keys.get(name) ?? { patient, key: new KeyedBcp(this.#bcp, publicKey) },
+    );
     return id;
   }
 
   /** @throws DuoveilError `KEY_NOT_REGISTERED` */
-  find(id: Uint8Array): KeyedBcp {
+  find(id: Uint8Array): RegisteredKey {
     const key = this.#keys.get(Buffer.from(id).toString('hex'));
     if (key === undefined) {
       throw duoveilError(

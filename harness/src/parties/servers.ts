@@ -38,6 +38,8 @@ export interface ServerOptions {
   readonly keyBits: number;
   readonly generator: GeneratorFamily;
   readonly engine: EngineChoice;
+  /** May the service provider learn distances? */
+  readonly allowDistance: boolean;
   readonly logLevel: LogLevel;
   /** Called with each line of a server's log. */
   readonly onLog: (line: string) => void;
@@ -121,7 +123,12 @@ export class Servers {
   async startCsp(): Promise<void> {
     const tls = await this.issue('csp', { trustDomain: defaultTrustDomain, role: 'csp' });
     this.#csp = this.#start('csp', '@duoveil/csp/main', () => this.#cspPort, {
-      arguments: ['--tls', tls, '--state', this.#path('csp', 'state')],
+      arguments: [
+        ...['--tls', tls],
+        ...['--state', this.#path('csp', 'state')],
+        // A recording goes as fast as it can: nothing here needs protecting by a budget.
+        ...['--patient-per-minute', '0', '--patient-per-day', '0', '--provider-per-minute', '0'],
+      ],
       environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
     });
     this.#cspPort = await this.#ready('csp', this.#csp);
@@ -187,6 +194,7 @@ export class Servers {
           ...['--log-level', this.#options.logLevel],
           ...['--engine', this.#options.engine],
           '--insecure-key-bits',
+          ...(this.#options.allowDistance ? ['--allow-distance'] : []),
           ...how.arguments,
         ],
         ...(how.environment && { environment: how.environment }),

@@ -88,6 +88,6 @@ async function tellComparison(options: RunOptions, rows: RunResult['rows']): Pro
   const stream = options.json ? process.stderr : process.stdout;
   stream.write(
     `\n  Compared with the plaintext computation: all ${String(decisions)} decisions are the same` +
-      `${options.monitoring.policy.output === 'distance' ? ', and every MD² to the last bit' : ''}.\n`,
+      `${options.monitoring.policy.output === 'distance' ? ', and every MD² to the last bit' : ', and every level'}.\n`,
   );
 }

@@ -1,3 +1,4 @@
+import { isOutlier, type Rational } from '@duoveil/common/encoding';
 import { csvSource, type SourceRow } from '@duoveil/gateway';
 
 import { replay, type ReplayResult } from '../oracle/index.js';
@@ -20,20 +21,31 @@ export async function compareWithPlaintext(
   const cells: SourceRow[] = [];
   for await (const row of csvSource({ path: input, channels, limit })) cells.push(row);
   const expected = replay(cells, schema, policy);
+  const thresholds = [policy.thresholdScaled, ...policy.higherThresholdsScaled];
   const differences = expected
-    .filter((wanted) => !isSame(wanted, rows[wanted.index]))
+    .filter((wanted) => !isSame(wanted, rows[wanted.index], thresholds))
     .map(({ index }) => index);
   return { decisions: expected.filter((wanted) => 'outlier' in wanted).length, differences };
 }
 
-function isSame(wanted: ReplayResult, found: RowEvent | undefined): boolean {
+function isSame(
+  wanted: ReplayResult,
+  found: RowEvent | undefined,
+  thresholds: readonly bigint[],
+): boolean {
   if (found === undefined) return false;
   if ('outlier' in wanted) {
     return (
       isScored(found) &&
       found.outlier === wanted.outlier &&
-      (found.md2 === undefined || found.md2 === wanted.md2)
+      (found.md2 === undefined || found.md2 === wanted.md2) &&
+      (found.level === undefined || found.level === levelOf(wanted.exact, thresholds))
     );
   }
   return 'skipped' in wanted ? 'skipped' in found : 'learning' in found;
+}
+
+/** How many thresholds a distance exceeds. */
+function levelOf(distance: Rational, thresholds: readonly bigint[]): number {
+  return thresholds.filter((threshold) => isOutlier(distance, threshold)).length;
 }

@@ -71,7 +71,9 @@ export class PersonReporter implements Reporter {
     this.#window = description.policy.window;
     const { input, schema, policy, keyBits, generator } = description;
     const channels = schema.channels.map(({ name }) => name).join(', ');
-    const threshold = (Number(policy.thresholdScaled) / 2 ** 16).toFixed(3);
+    const thresholds = [policy.thresholdScaled, ...policy.higherThresholdsScaled]
+      .map((scaled) => (Number(scaled) / 2 ** 16).toFixed(3))
+      .join(', ');
     const baseline =
       policy.baseline === 'fixed'
         ? `the first ${String(policy.window)} complete samples`
@@ -79,7 +81,7 @@ export class PersonReporter implements Reporter {
     this.#line(`duoveil: ${input}`);
     this.#line(`  channels   ${channels}`);
     this.#line(`  baseline   ${baseline}`);
-    this.#line(`  outlier    squared Mahalanobis distance above ${threshold}`);
+    this.#line(`  outlier    squared Mahalanobis distance above ${thresholds}`);
     this.#line(`  protocol   ${policy.suite} suite, ${policy.output} output`);
     this.#line(`  key        ${String(keyBits)} bits, ${generator} generator`);
     this.#line('');

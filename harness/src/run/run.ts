@@ -51,6 +51,7 @@ export async function run(
       keyBits,
       generator,
       engine: options.engine,
+      allowDistance: policy.output === 'distance',
       logLevel: 'warn',
       onLog: (line) => {
         reporter.notice(line);

@@ -16,9 +16,7 @@ import {
 } from '@duoveil/proto';
 
 import type { Patient } from '../store/index.js';
-import { CALL_DEADLINE_MS, misbehaved, requireCount } from './calls.js';
-
-type CallOptions = { readonly deadlineMs: number; readonly signal: AbortSignal };
+import { callOptions, misbehaved, requireCount, type CallOptions } from './calls.js';
 
 /**
  * Blinded arithmetic under one patient's key. Each method is one attempt: who repeats one masks afresh.
@@ -98,7 +96,7 @@ export class BlindedArithmeticClient {
     signal: AbortSignal,
     call: (keyId: Buffer, options: CallOptions) => Promise<Result>,
   ): Promise<Result> {
-    const options = { deadlineMs: CALL_DEADLINE_MS, signal };
+    const options = callOptions(signal);
     const keyId = (this.#keyId ??= await this.#register(options));
     try {
       return await call(keyId, options);

@@ -6,6 +6,16 @@ import { isTransient, retrying, type Connection } from '@duoveil/common/runtime'
 /** How long one call may take, in milliseconds: calls carry a bounded number of operations. */
 export const CALL_DEADLINE_MS = 60_000;
 
+/** The bounds of one call. */
+export interface CallOptions {
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal;
+}
+
+export function callOptions(signal: AbortSignal): CallOptions {
+  return { deadlineMs: CALL_DEADLINE_MS, signal };
+}
+
 /**
  * A step of a protocol, with its call to the CSP, until it succeeds. The whole step is done again,
  * and draws its masks afresh: a retry never shows the CSP a value under a mask that it has seen.
@@ -25,7 +35,8 @@ export function attempts<Result>(
     isRetryable: (error) =>
       isTransient(error) ||
       isDuoveilError(error, 'KEY_NOT_REGISTERED') ||
-      isDuoveilError(error, 'MODEL_NOT_LOADED'),
+      isDuoveilError(error, 'MODEL_NOT_LOADED') ||
+      isDuoveilError(error, 'SESSION_NOT_OPEN'),
   });
 }
 

@@ -1,16 +1,27 @@
-import { encodeChannels } from '@duoveil/common/encoding';
+import { encodeChannels, levelThresholds, type PackingPlan } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { elementAt } from '@duoveil/common/lists';
 import type { AdditiveCiphertext, AdditiveKey, AdditiveKeyPair } from '@duoveil/common/paillier';
-import { messageCounts, type MessageCounts } from '@duoveil/common/protocols/packed';
-import type { PackingPlan } from '@duoveil/common/encoding';
+import type { GarbledCircuit } from '@duoveil/common/protocols/compare';
+import {
+  inLines,
+  messageCounts,
+  type InvertedGram,
+  type MaskedCoefficientColumns,
+  type MessageCounts,
+} from '@duoveil/common/protocols/packed';
 import type { MaskedOpening } from '@duoveil/common/bcp';
 import { bytesFromInteger } from '@duoveil/common/random';
 import { callUnary, type Connection } from '@duoveil/common/runtime';
-import { PackedServiceService as Packed, type PackingShape } from '@duoveil/proto';
+import {
+  PackedServiceService as Packed,
+  type ComparisonOffer,
+  type PackingShape,
+} from '@duoveil/proto';
 
 import type { Patient } from '../store/index.js';
-import { CALL_DEADLINE_MS, requireCount } from './calls.js';
+import { callOptions, misbehaved, requireCount } from './calls.js';
+import type { OpenSession } from './transfer-session.js';
 
 /** This process's own additive key, and what the CSP calls it. It lives in memory only. */
 export class ProviderIdentity {
@@ -43,7 +54,7 @@ export class ProviderIdentity {
       modulus: bytesFromInteger(key.modulus, key.elementBytes / 2),
       generator: bytesFromInteger(key.generator, key.elementBytes),
     };
-    const options = { deadlineMs: CALL_DEADLINE_MS, signal };
+    const options = callOptions(signal);
     const { providerKeyId } = await callUnary(
       this.#connection,
       Packed.registerProviderKey,
@@ -59,6 +70,13 @@ export interface KeptModel {
   readonly modelId: Buffer;
   readonly crossTerms: AdditiveCiphertext[];
   readonly sealedShare: Buffer;
+}
+
+/** What the CSP answers to a masked sample. */
+export interface ScoreAnswer {
+  readonly answer: AdditiveCiphertext;
+  /** For level output. */
+  readonly comparison: ComparisonOffer | undefined;
 }
 
 /** The CSP's calls for one patient in the packed suite. Each method is one attempt. */
@@ -82,7 +100,11 @@ export class PackedClient {
     this.#provider = provider;
     this.#patient = patient;
     this.#counts = messageCounts(plan);
-    this.#shape = { channels: encodeChannels(patient.schema), window: patient.policy.window };
+    this.#shape = {
+      channels: encodeChannels(patient.schema),
+      window: patient.policy.window,
+      thresholdsScaled: levelThresholds(patient.policy) ?? [],
+    };
   }
 
   /** Rows of the CSP's share, flat. */
@@ -95,28 +117,34 @@ export class PackedClient {
       this.#connection,
       Packed.shareGram,
       { shape: this.#shape, sums },
-      options(signal),
+      callOptions(signal),
     );
     return this.#decode(rows, this.#counts.matrix, 'rows');
   }
 
-  /** Columns of the inverse, flat. */
+  /** The inverse, or for level output the adjugate and the determinant. */
   async invertGram(
     matrix: readonly AdditiveCiphertext[],
     signal: AbortSignal,
-  ): Promise<AdditiveCiphertext[]> {
-    const { columns } = await callUnary(
+  ): Promise<InvertedGram> {
+    const { columns, determinant } = await callUnary(
       this.#connection,
       Packed.invertGram,
       { shape: this.#shape, rows: this.#encode(matrix) },
-      options(signal),
+      callOptions(signal),
     );
-    return this.#decode(columns, this.#counts.inverse, 'columns');
+    const flat = await this.#decode(columns, this.#counts.inverse, 'columns');
+    const [decoded] = await this.#decode(
+      determinant.length === 0 ? [] : [determinant],
+      this.#isLevel ? 1 : 0,
+      'determinant',
+    );
+    return { columns: inLines(flat, this.#counts.inverseColumn), determinant: decoded };
   }
 
   /** A model, from masked coefficients and the service provider's own share of them. */
   async keepCoefficients(
-    coefficients: readonly AdditiveCiphertext[],
+    { columns, determinant }: MaskedCoefficientColumns,
     providerShare: readonly AdditiveCiphertext[],
     signal: AbortSignal,
   ): Promise<KeptModel> {
@@ -124,7 +152,8 @@ export class PackedClient {
       const request = {
         patientId: this.#patient.id,
         shape: this.#shape,
-        coefficients: this.#encode(coefficients),
+        coefficients: this.#encode(columns.flat()),
+        determinant: determinant === undefined ? Buffer.alloc(0) : this.#cspKey.encode(determinant),
         providerKeyId,
         providerShare: this.#encodeOwn(providerShare),
       };
@@ -132,7 +161,7 @@ export class PackedClient {
         this.#connection,
         Packed.keepCoefficients,
         request,
-        options(signal),
+        callOptions(signal),
       );
       const { features } = this.#counts;
       const decoded = await this.#decode(crossTerms, features, 'cross_terms');
@@ -157,7 +186,7 @@ export class PackedClient {
         this.#connection,
         Packed.loadModel,
         request,
-        options(signal),
+        callOptions(signal),
       );
       return modelId;
     });
@@ -167,15 +196,47 @@ export class PackedClient {
   async score(
     modelId: Buffer,
     sample: readonly AdditiveCiphertext[],
+    session: OpenSession | undefined,
     signal: AbortSignal,
-  ): Promise<AdditiveCiphertext> {
-    const { answer } = await callUnary(
+  ): Promise<ScoreAnswer> {
+    const request = {
+      modelId,
+      sample: this.#encode(sample),
+      sessionId: session?.id ?? Buffer.alloc(0),
+    };
+    const { answer, comparison } = await callUnary(
       this.#connection,
       Packed.score,
-      { modelId, sample: this.#encode(sample) },
-      options(signal),
+      request,
+      callOptions(signal),
     );
-    return elementAt(await this.#provider.keys.key.decode([answer], 'answer'), 0);
+    if ((comparison !== undefined) !== this.#isLevel) {
+      throw misbehaved(this.#connection, 'another output than the model is for');
+    }
+    const decoded = await this.#provider.keys.key.decode([answer], 'answer');
+    return { answer: elementAt(decoded, 0), comparison };
+  }
+
+  /** The colours of the outputs of a garbled comparison. */
+  async compare(
+    comparisonId: Buffer,
+    { hashKey, tables }: GarbledCircuit,
+    outputs: number,
+    signal: AbortSignal,
+  ): Promise<boolean[]> {
+    const request = { comparisonId, hashKey: Buffer.from(hashKey), tables: Buffer.from(tables) };
+    const { colours } = await callUnary(
+      this.#connection,
+      Packed.compare,
+      request,
+      callOptions(signal),
+    );
+    if (colours >= 2 ** outputs) throw misbehaved(this.#connection, 'more colours than outputs');
+    return Array.from({ length: outputs }, (_, i) => ((colours >> i) & 1) === 1);
+  }
+
+  get #isLevel(): boolean {
+    return this.#shape.thresholdsScaled.length > 0;
   }
 
   async #withProvider<Result>(
@@ -207,8 +268,4 @@ export class PackedClient {
     requireCount(elements, count, this.#connection);
     return this.#cspKey.decode(elements, field);
   }
-}
-
-function options(signal: AbortSignal): { deadlineMs: number; signal: AbortSignal } {
-  return { deadlineMs: CALL_DEADLINE_MS, signal };
 }

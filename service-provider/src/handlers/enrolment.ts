@@ -2,6 +2,7 @@ import { acceptPublicKey, type Bcp } from '@duoveil/common/bcp';
 import {
   decodeChannels,
   parsePolicy,
+  policyToJson,
   requireFits,
   type MonitoringPolicy,
   type Schema,
@@ -31,6 +32,8 @@ export interface EnrolmentEnvironment {
   readonly bcp: Bcp;
   readonly store: Store;
   readonly monitors: Monitors;
+  /** May the service provider learn distances? */
+  readonly allowDistance: boolean;
   readonly clock: Clock;
 }
 
@@ -40,8 +43,9 @@ export async function enrol(
   request: EnrolRequest,
   context: CallContext,
 ): Promise<EnrolResponse> {
-  const { bcp, store, monitors, clock } = environment;
+  const { bcp, store, monitors, allowDistance, clock } = environment;
   const patient = await decode(request, bcp, context);
+  requireAllowed(patient.policy, allowDistance);
   const known = await store.patients.find(patient.id);
   if (known === undefined) await store.patients.insert(patient, clock.now());
   else requireSame(known, patient);
@@ -65,12 +69,13 @@ async function decode(request: EnrolRequest, bcp: Bcp, context: CallContext): Pr
 }
 
 function policyOf(policy: WirePolicy, schema: Schema): MonitoringPolicy {
-  const { window, retrainEvery, thresholdScaled } = policy;
+  const { window, retrainEvery, thresholdScaled, higherThresholdsScaled } = policy;
   return parsePolicy(
     {
       window,
       retrainEvery,
       thresholdScaled,
+      higherThresholdsScaled,
       baseline:
         policy.baseline === Baseline.ROLLING
           ? 'rolling'
@@ -101,6 +106,17 @@ function required<T>(field: T | undefined, name: string): T {
   return field;
 }
 
+/** @throws DuoveilError `OUTPUT_NOT_ALLOWED` */
+function requireAllowed({ output }: MonitoringPolicy, allowDistance: boolean): void {
+  if (output === 'distance' && !allowDistance) {
+    throw duoveilError(
+      'OUTPUT_NOT_ALLOWED',
+      'distance output is switched off here: enrol with level output, or switch it on with --allow-distance at the service provider and the CSP',
+      { output },
+    );
+  }
+}
+
 /** @throws DuoveilError `PATIENT_CONFLICT` */
 function requireSame(known: Patient, offered: Patient): void {
   const parts = {
@@ -108,9 +124,7 @@ function requireSame(known: Patient, offered: Patient): void {
       Buffer.from(key).toString('hex'),
     ),
     channels: [known.schema, offered.schema].map((schema) => JSON.stringify(schema)),
-    policy: [known.policy, offered.policy].map((policy) =>
-      JSON.stringify({ ...policy, thresholdScaled: String(policy.thresholdScaled) }),
-    ),
+    policy: [known.policy, offered.policy].map((policy) => JSON.stringify(policyToJson(policy))),
   };
   for (const [field, [left, right]] of Object.entries(parts)) {
     if (left !== right) {

@@ -1,4 +1,4 @@
-import type { WatchRequest, WatchResponse } from '@duoveil/proto';
+import type { Decision as WireDecision, WatchRequest, WatchResponse } from '@duoveil/proto';
 import { parsePatientId, requireOwnPatient, type CallContext } from '@duoveil/common/runtime';
 import { duoveilError } from '@duoveil/common/errors';
 
@@ -63,21 +63,24 @@ function decisionEvent({ sequence, outcome }: Decision): WatchResponse {
   };
 }
 
-function wire(outcome: Decision['outcome']) {
+function wire(outcome: Decision['outcome']): WireDecision['outcome'] {
   switch (outcome.kind) {
     case 'learning':
-      return { $case: 'learning', value: {} } as const;
+      return { $case: 'learning', value: {} };
     case 'unscorable':
-      return { $case: 'unscorable', value: {} } as const;
+      return { $case: 'unscorable', value: {} };
     case 'scored':
       return {
         $case: 'scored',
         value: {
           outlier: outcome.outlier,
-          statistic: { $case: 'squaredDistance', value: outcome.squaredDistance },
+          statistic:
+            outcome.statistic.kind === 'distance'
+              ? { $case: 'squaredDistance', value: outcome.statistic.squaredDistance }
+              : { $case: 'level', value: outcome.statistic.level },
           model: outcome.model,
           latencyMs: outcome.latencyMs,
         },
-      } as const;
+      };
   }
 }

@@ -1,8 +1,9 @@
 import { KeyedBcp, type Bcp, type Ciphertext } from '@duoveil/common/bcp';
-import { packingPlan, scaleOf, type PackingPlan, type Rational } from '@duoveil/common/encoding';
+import { packingPlanOf, scaleOf, type PackingPlan } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { elementAt } from '@duoveil/common/lists';
 import type { AdditiveKey } from '@duoveil/common/paillier';
+import { acceptLevel, garbleComparison } from '@duoveil/common/protocols/compare';
 import {
   acceptScore,
   distanceOfLeverage,
@@ -20,13 +21,15 @@ import {
 } from '@duoveil/common/protocols/packed';
 import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
 import type { Connection } from '@duoveil/common/runtime';
+import type { ComparisonOffer } from '@duoveil/proto';
 
 import { attempts } from '../csp/calls.js';
 import { PackedClient, type ProviderIdentity } from '../csp/packed.js';
+import type { OpenSession, TransferSession } from '../csp/transfer-session.js';
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 import { decodePackedModel, encodePackedModel, type PackedModel } from './packed-model.js';
 import { PreparationPool } from './preparation-pool.js';
-import type { PatientSuite } from './suite.js';
+import type { PatientSuite, Score } from './suite.js';
 
 /** A model in use. */
 interface LiveModel {
@@ -45,6 +48,7 @@ export interface PackedEnvironment {
   readonly cspKey: AdditiveKey;
   readonly csp: Connection;
   readonly provider: ProviderIdentity;
+  readonly session: TransferSession;
   readonly random: RandomSource;
   readonly stop: AbortSignal;
 }
@@ -61,7 +65,7 @@ export class PackedSuite implements PatientSuite {
 
   constructor(environment: PackedEnvironment, patient: Patient) {
     const { bcp, cspKey, csp, provider } = environment;
-    const plan = packingPlan(patient.schema, patient.policy.window, bcp.parameters.bits);
+    const plan = packingPlanOf(patient.schema, patient.policy, bcp.parameters.bits);
     this.ciphertextsPerSample = plan.plaintexts;
     this.#environment = environment;
     this.#patient = patient;
@@ -82,15 +86,20 @@ export class PackedSuite implements PatientSuite {
       ),
     );
     const model = await this.#attempts(() => this.#trainOnce(sums));
-    return encodePackedModel(model, this.#environment.cspKey);
+    const { bcp, cspKey } = this.#environment;
+    return encodePackedModel(model, cspKey, bcp.parameters);
   }
 
-  async score(stored: StoredModel, sample: StoredSample): Promise<Rational | undefined> {
-    const live = this.#live?.number === stored.number ? this.#live : this.#open(stored);
-    this.#live = live;
-    const leverage = await this.#attempts(() => this.#scoreOnce(live, sample));
+  async score(stored: StoredModel, sample: StoredSample): Promise<Score | undefined> {
+    const live = this.#open(stored);
+    const score = await this.#attempts(() => this.#scoreOnce(live, sample));
     live.pool.refill();
-    return distanceOfLeverage(leverage, this.#plan, this.#patient.schema);
+    return score;
+  }
+
+  async sums(stored: StoredModel): Promise<Ciphertext[]> {
+    const { random } = this.#environment;
+    return this.#role.patient.rerandomise(this.#open(stored).stored.sums, random);
   }
 
   async #trainOnce(sums: readonly Ciphertext[]): Promise<PackedModel> {
@@ -104,31 +113,58 @@ export class PackedSuite implements PatientSuite {
 
     const gram = inLines(rows, counts.matrixRow);
     const { matrix, mask } = await maskGram(role, floors, masks, gram, random);
-    const columns = await this.#client.invertGram(matrix.flat(), stop);
+    const inverse = await this.#client.invertGram(matrix.flat(), stop);
 
-    const inverse = { columns: inLines(columns, counts.inverseColumn), determinant: undefined };
     const { coefficients, share } = await maskCoefficients(role, mask, inverse, random);
     const providerShare = await encryptProviderShare(role.own.key, share, random);
-    const kept = await this.#client.keepCoefficients(
-      coefficients.columns.flat(),
-      providerShare,
-      stop,
-    );
-    return { share, crossTerms: kept.crossTerms, sealedShare: kept.sealedShare };
+    const kept = await this.#client.keepCoefficients(coefficients, providerShare, stop);
+    return { share, crossTerms: kept.crossTerms, sealedShare: kept.sealedShare, sums };
   }
 
-  async #scoreOnce(live: LiveModel, sample: StoredSample): Promise<bigint> {
-    const { stop } = this.#environment;
+  /** One attempt: one round trip for a distance, two for a level. */
+  async #scoreOnce(live: LiveModel, sample: StoredSample): Promise<Score | undefined> {
+    const { stop, session } = this.#environment;
     const cspId = (live.cspId ??= await this.#load(live));
+    const open = this.#plan.level && (await session.open(stop));
     const prepared = await live.pool.take();
     const { request, pending } = requestScore(this.#role, sample.ciphertexts, prepared);
     try {
-      const answer = await this.#client.score(cspId, request, stop);
-      return await acceptScore(this.#role, live.model, pending, answer);
+      const { answer, comparison } = await this.#client.score(cspId, request, open, stop);
+      const opened = await acceptScore(this.#role, live.model, pending, answer);
+      if (open === undefined || comparison === undefined) return this.#distance(opened);
+      return await this.#level(live, opened, open, comparison);
     } catch (error) {
       if (isDuoveilError(error, 'MODEL_NOT_LOADED')) live.cspId = undefined;
+      session.noteFailure(error);
       throw error;
     }
+  }
+
+  #distance(leverage: bigint): Score | undefined {
+    const distance = distanceOfLeverage(leverage, this.#plan, this.#patient.schema);
+    return distance && { kind: 'distance', distance };
+  }
+
+  /** The second round trip: garbled afresh, also where the sample is scored again. */
+  async #level(
+    { model }: LiveModel,
+    numerator: bigint,
+    { sender }: OpenSession,
+    { comparisonId, instance, labels }: ComparisonOffer,
+  ): Promise<Score> {
+    const { random, stop } = this.#environment;
+    const shares = { numerator, determinant: -model.share.determinant };
+    const { garbled, outputMasks } = garbleComparison(
+      sender,
+      this.#plan,
+      shares,
+      labels,
+      instance,
+      random,
+    );
+    const outputs = outputMasks.length;
+    const colours = await this.#client.compare(comparisonId, garbled, outputs, stop);
+    return { kind: 'level', level: acceptLevel(colours, outputMasks) };
   }
 
   async #load({ stored }: LiveModel): Promise<Buffer> {
@@ -137,14 +173,18 @@ export class PackedSuite implements PatientSuite {
     return this.#client.loadModel(stored.sealedShare, share, stop);
   }
 
+  /** The model in use; another one takes its place when there is one. */
   #open({ number, content }: StoredModel): LiveModel {
-    const stored = decodePackedModel(content);
+    if (this.#live?.number === number) return this.#live;
+    const stored = decodePackedModel(content, this.#environment.bcp.parameters);
     const model = {
       share: stored.share,
       crossTerms: keepCrossTerms(this.#role, stored.crossTerms),
     };
     const prepare = () => prepareScore(this.#role, model, this.#environment.random);
-    return { number, stored, model, pool: new PreparationPool(prepare), cspId: undefined };
+    const pool = new PreparationPool(prepare);
+    this.#live = { number, stored, model, pool, cspId: undefined };
+    return this.#live;
   }
 
   #attempts<Result>(step: () => Promise<Result>): Promise<Result> {

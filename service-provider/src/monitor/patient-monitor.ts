@@ -4,7 +4,9 @@ import type { Clock, Logger, Sleep } from '@duoveil/common/runtime';
 
 import type { Decision, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import type { Bell } from './bell.js';
-import type { PatientSuite } from './suite.js';
+import type { PatientSuite, Score } from './suite.js';
+
+type Scored = Extract<Decision['outcome'], { kind: 'scored' }>;
 
 /** What a patient's monitor works with. */
 export interface MonitorEnvironment {
@@ -139,8 +141,8 @@ export class PatientMonitor {
   async #score(model: StoredModel, sample: StoredSample): Promise<Decision['outcome']> {
     const { clock, logger } = this.#environment;
     const startedMs = clock.monotonicMs();
-    const distance = await this.#suite.score(model, sample);
-    if (distance === undefined) {
+    const score = await this.#suite.score(model, sample);
+    if (score === undefined) {
       logger.warn('a sample is not of its schema and cannot be scored', {
         sequence: sample.sequence,
       });
@@ -148,10 +150,19 @@ export class PatientMonitor {
     }
     return {
       kind: 'scored',
-      outlier: isOutlier(distance, this.#patient.policy.thresholdScaled),
-      squaredDistance: toNumber(distance),
+      ...this.#judged(score),
       model: model.number,
       latencyMs: clock.monotonicMs() - startedMs,
+    };
+  }
+
+  #judged(score: Score): Pick<Scored, 'outlier' | 'statistic'> {
+    if (score.kind === 'level') {
+      return { outlier: score.level > 0, statistic: { kind: 'level', level: score.level } };
+    }
+    return {
+      outlier: isOutlier(score.distance, this.#patient.policy.thresholdScaled),
+      statistic: { kind: 'distance', squaredDistance: toNumber(score.distance) },
     };
   }
 

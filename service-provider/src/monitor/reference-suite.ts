@@ -1,5 +1,6 @@
 import { KeyedBcp, type Bcp } from '@duoveil/common/bcp';
-import { distanceBounds, reconstruct, scaleOf, type Rational } from '@duoveil/common/encoding';
+import { distanceBounds, reconstruct, scaleOf } from '@duoveil/common/encoding';
+import { duoveilError } from '@duoveil/common/errors';
 import { score, train, type ReferenceModel } from '@duoveil/common/protocols/reference';
 import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
 import type { Connection } from '@duoveil/common/runtime';
@@ -13,7 +14,7 @@ import {
   type StoredSample,
 } from '../store/index.js';
 import { RemoteArithmetic } from './remote-arithmetic.js';
-import type { PatientSuite } from './suite.js';
+import type { PatientSuite, Score } from './suite.js';
 
 /** The paper's protocol: one ciphertext a channel. */
 export class ReferenceSuite implements PatientSuite {
@@ -51,7 +52,7 @@ export class ReferenceSuite implements PatientSuite {
     return packCiphertexts([...mean, ...precision.flat()], this.#bcp.parameters);
   }
 
-  async score(model: StoredModel, sample: StoredSample): Promise<Rational | undefined> {
+  async score(model: StoredModel, sample: StoredSample): Promise<Score | undefined> {
     const { schema, policy } = this.#patient;
     const residue = await score(
       this.#arithmetic,
@@ -60,7 +61,21 @@ export class ReferenceSuite implements PatientSuite {
       sample.ciphertexts,
     );
     const { numerator, denominator } = distanceBounds(schema, policy.window);
-    return reconstruct(residue, this.#bcp.parameters.modulus, numerator, denominator);
+    const { modulus } = this.#bcp.parameters;
+    const distance = reconstruct(residue, modulus, numerator, denominator);
+    return distance && { kind: 'distance', distance };
+  }
+
+  sums(): Promise<never> {
+    return Promise.reject(
+      duoveilError(
+        'OUTPUT_NOT_ALLOWED',
+        'the reference suite keeps no sums: use the packed suite',
+        {
+          output: 'statistics',
+        },
+      ),
+    );
   }
 
   #modelOf({ content }: StoredModel): ReferenceModel {

@@ -1,3 +1,4 @@
+import type { Ciphertext } from '@duoveil/common/bcp';
 import type { Rational } from '@duoveil/common/encoding';
 
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
@@ -9,11 +10,18 @@ export interface PatientSuite {
   /** Train a baseline: what a model keeps, in a form of the suite's own. */
   train(window: readonly StoredSample[]): Promise<Uint8Array>;
   /**
-   * `MD²` of a sample.
-   * @returns undefined where the plaintext cannot be a sample of the schema.
+   * What may be learnt of a sample.
+   * @returns undefined where the plaintext cannot be a sample of the schema; level output cannot tell
    */
-  score(model: StoredModel, sample: StoredSample): Promise<Rational | undefined>;
+  score(model: StoredModel, sample: StoredSample): Promise<Score | undefined>;
+  /** The encrypted sums that a model was trained from, for the patient's own gateway. */
+  sums(model: StoredModel): Promise<Ciphertext[]>;
 }
+
+/** `MD²`, or how many thresholds it exceeds. */
+export type Score =
+  | { readonly kind: 'distance'; readonly distance: Rational }
+  | { readonly kind: 'level'; readonly level: number };
 
 /** Makes the suite of a patient. */
 export type SuiteFactory = (patient: Patient) => PatientSuite;

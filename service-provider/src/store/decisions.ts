@@ -10,8 +10,10 @@ export type Outcome =
   | {
       readonly kind: 'scored';
       readonly outlier: boolean;
-      /** `MD²`, the exact rational rounded once. */
-      readonly squaredDistance: number;
+      /** What was learnt: `MD²`, the exact rational rounded once, or a level. */
+      readonly statistic:
+        | { readonly kind: 'distance'; readonly squaredDistance: number }
+        | { readonly kind: 'level'; readonly level: number };
       /** The number of the model that it was scored against. */
       readonly model: number;
       /** From the moment the sample was taken up to the decision, in milliseconds. */
@@ -81,8 +83,9 @@ export class DecisionStore {
             sequence,
             outcome: outcome.kind,
             outlier: scored === undefined ? null : Number(scored.outlier),
-            squared_distance: scored?.squaredDistance ?? null,
-            level: null,
+            squared_distance:
+              scored?.statistic.kind === 'distance' ? scored.statistic.squaredDistance : null,
+            level: scored?.statistic.kind === 'level' ? scored.statistic.level : null,
             model: scored?.model ?? null,
             latency_ms: scored?.latencyMs ?? null,
             decided_at: now.toISOString(),
@@ -114,7 +117,10 @@ function outcomeOf(row: DecisionRow): Outcome {
   return {
     kind: 'scored',
     outlier: row.outlier === 1,
-    squaredDistance: row.squared_distance ?? NaN,
+    statistic:
+      row.level === null
+        ? { kind: 'distance', squaredDistance: row.squared_distance ?? NaN }
+        : { kind: 'level', level: row.level },
     model: row.model ?? 0,
     latencyMs: row.latency_ms ?? 0,
   };

@@ -2,6 +2,7 @@ import { parsePatientId, type PatientId } from '@duoveil/common/runtime';
 import {
   parsePolicy,
   parseSchema,
+  policyToJson,
   type MonitoringPolicy,
   type Schema,
 } from '@duoveil/common/encoding';
@@ -58,17 +59,12 @@ export class PatientStore {
           commitment: key.commitment,
           response: key.response,
           schema: JSON.stringify(schema),
-          policy: policyToJson(policy),
+          policy: JSON.stringify(policyToJson(policy)),
           enrolled_at: now.toISOString(),
         })
         .execute();
     });
   }
-}
-
-/** A policy as JSON: the threshold is an integer that may not fit a double. */
-export function policyToJson(policy: MonitoringPolicy): string {
-  return JSON.stringify({ ...policy, thresholdScaled: policy.thresholdScaled.toString() });
 }
 
 function patientOf(row: {
@@ -80,7 +76,6 @@ function patientOf(row: {
   readonly policy: string;
 }): Patient {
   const schema = parseSchema(JSON.parse(row.schema), 'stored schema');
-  const policy = JSON.parse(row.policy) as { readonly thresholdScaled: string };
   return {
     id: parsePatientId(row.id, 'stored patient'),
     key: {
@@ -89,10 +84,6 @@ function patientOf(row: {
       response: bytesOf(row.response),
     },
     schema,
-    policy: parsePolicy(
-      { ...policy, thresholdScaled: BigInt(policy.thresholdScaled) },
-      schema,
-      'stored policy',
-    ),
+    policy: parsePolicy(JSON.parse(row.policy), schema, 'stored policy'),
   };
 }

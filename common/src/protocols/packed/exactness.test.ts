@@ -99,9 +99,9 @@ describe('the packed suite on vital signs', () => {
       const row = quantiseRow(schema, cells);
       return 'complete' in row ? [row.complete] : [];
     });
-  const simulated = ['calm', 'deterioration'].map((_, seed) => ({
-    name: `simulation ${seed}`,
-    rows: () => complete(simulate({ seed, rows: 300, scenario: 'deterioration' }).rows),
+  const simulated = (['calm', 'deterioration'] as const).map((scenario) => ({
+    name: `a simulation, ${scenario}`,
+    rows: () => complete(simulate({ seed: 5, rows: 300, scenario }).rows),
   }));
   const recorded = (listRecordings() ?? []).map((recording) => ({
     name: `recording ${recording.id}`,
@@ -123,7 +123,7 @@ describe('the packed suite on vital signs', () => {
     ]);
 
   it.each(cases)(
-    'is exact: $name, a window of $window, every ${step}th row, $bits bits',
+    'is exact: $name, a window of $window, one row in $step, $bits bits',
     async ({ name, rows, bits, window: size, step }) => {
       const quantised = rows();
       const window = quantised.slice(0, size);
@@ -228,7 +228,7 @@ describe('the packed suite', () => {
     { bits: 512, name: 'two, cross term in its own', b: [8, 8, 8], plaintexts: 2, at: 2 },
     { bits: 512, name: 'three, cross term on the last', b: [18, 3, 3], plaintexts: 3, at: 2 },
     { bits: 1024, name: 'one, cross term riding', b: [12, 12], plaintexts: 1, at: 0 },
-    { bits: 1024, name: 'several, the largest schema', b: Array(8).fill(9), plaintexts: 5, at: 5 },
+    { bits: 1024, name: 'several, the largest schema', b: Array(8).fill(9), plaintexts: 4, at: 4 },
   ] as { bits: TestModulusBits; name: string; b: number[]; plaintexts: number; at: number }[])(
     'is exact with $name, at $bits bits',
     async ({ bits, b, plaintexts, at }) => {
@@ -243,7 +243,8 @@ describe('the packed suite', () => {
   it.each([
     { p: 1, b: 24, bits: 512 },
     { p: 2, b: 16, bits: 512 },
-    { p: 8, b: 12, bits: 2048 },
+    { p: 4, b: 12, bits: 1024 },
+    ...(LONG ? [{ p: 8, b: 24, bits: 2048 } as const] : []),
   ] as const)('is exact with the largest window: $p channels, $bits bits', async (setting) => {
     const { p, b, bits } = setting;
     const schema = schemaOfBits(...Array<number>(p).fill(b));
@@ -256,15 +257,13 @@ describe('the packed suite', () => {
     await expectExact(bits, schema, extremes, samples, 'large/extremes');
   });
 
-  it('is exact with the largest field', async () => {
-    const schema = schemaOf(
-      Array.from({ length: 8 }, () => ({ D: 2n ** 24n - 1n, floor: 2n ** 24n - 1n })),
-    );
-    const plan = packingPlan(schema, 4096, 3072);
+  it.runIf(LONG)('is exact in the largest field', async () => {
+    const D = 2n ** 24n - 1n;
+    const schema = schemaOf(Array.from({ length: 8 }, () => ({ D, floor: D })));
+    const window = windowOf(schema, 4096, 'field');
+    const samples = windowOf(schema, 1, 'one');
+    const { plan } = await expectExact(3072, schema, window, samples, 'field');
     expect(plan.field.bits).toBe(1024);
-    // The same plan's arithmetic with a window that is quick to draw.
-    const window = windowOf(schema, 10, 'field');
-    await expectExact(3072, schema, window, [elementAt(windowOf(schema, 1, 'one'), 0)], 'field');
   });
 
   it('trains on rolling sums: samples multiplied in, and divided out again', async () => {

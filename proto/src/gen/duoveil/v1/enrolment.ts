@@ -104,6 +104,11 @@ export interface MonitoringPolicy {
   suite: Suite;
   /** What the SP learns about a scored sample. */
   output: Output;
+  /**
+   * With level output: further thresholds above the first, ascending, each times 2^16. A sample's
+   * level is the number of thresholds that its squared distance exceeds.
+   */
+  higherThresholdsScaled: bigint[];
 }
 
 /** Everything the SP needs to know about a patient. Gateway to SP; none of it is secret from the SP. */
@@ -400,7 +405,15 @@ export const Channel: MessageFns<Channel> = {
 };
 
 function createBaseMonitoringPolicy(): MonitoringPolicy {
-  return { window: 0, baseline: 0, retrainEvery: 0, thresholdScaled: 0n, suite: 0, output: 0 };
+  return {
+    window: 0,
+    baseline: 0,
+    retrainEvery: 0,
+    thresholdScaled: 0n,
+    suite: 0,
+    output: 0,
+    higherThresholdsScaled: [],
+  };
 }
 
 export const MonitoringPolicy: MessageFns<MonitoringPolicy> = {
@@ -425,6 +438,18 @@ export const MonitoringPolicy: MessageFns<MonitoringPolicy> = {
     }
     if (message.output !== 0) {
       writer.uint32(48).int32(message.output);
+    }
+    if (message.higherThresholdsScaled.length !== 0) {
+      writer.uint32(58).fork();
+      for (const v of message.higherThresholdsScaled) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error(
+            "a value provided in array field higherThresholdsScaled of type uint64 is too large",
+          );
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -490,6 +515,24 @@ export const MonitoringPolicy: MessageFns<MonitoringPolicy> = {
             message.output = reader.int32() as any;
             continue;
           }
+          case 7: {
+            if (tag === 56) {
+              message.higherThresholdsScaled.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 58) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.higherThresholdsScaled.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -515,6 +558,7 @@ export const MonitoringPolicy: MessageFns<MonitoringPolicy> = {
       : 0n;
     message.suite = object.suite ?? 0;
     message.output = object.output ?? 0;
+    message.higherThresholdsScaled = object.higherThresholdsScaled?.map((e) => BigInt(e)) || [];
     return message;
   },
 };

@@ -26,6 +26,8 @@ export interface PackingShape {
   channels: Channel[];
   /** Number of samples that make a baseline. */
   window: number;
+  /** With level output: the thresholds, ascending, each times 2^16. Empty for distance output. */
+  thresholdsScaled: bigint[];
 }
 
 /** The SP's own additive key. SP to CSP. */
@@ -72,6 +74,8 @@ export interface InvertGramRequest {
 export interface InvertGramResponse {
   /** Column by column, each in as many plaintexts as the plan says; to the CSP. */
   columns: Buffer[];
+  /** With level output: the determinant; to the CSP. Otherwise empty. */
+  determinant: Buffer;
 }
 
 /** The coefficients, masked, and the masks, encrypted to the SP itself. SP to CSP. */
@@ -88,6 +92,8 @@ export interface KeepCoefficientsRequest {
   providerKeyId: Buffer;
   /** The SP's share of each feature's coefficient; to the SP. */
   providerShare: Buffer[];
+  /** With level output: the determinant, masked; to the CSP. Otherwise empty. */
+  determinant: Buffer;
 }
 
 /** A model. CSP to SP. */
@@ -124,16 +130,70 @@ export interface ScoreRequest {
   modelId: Buffer;
   /** As many as the plan says; to the CSP. */
   sample: Buffer[];
+  /** With level output: the session to compare in; 16 bytes. Otherwise empty. */
+  sessionId: Buffer;
 }
 
-/** What the SP needs for its share. CSP to SP. */
+/** What the SP needs for its share, and with level output for the comparison. CSP to SP. */
 export interface ScoreResponse {
   /** To the SP. */
   answer: Buffer;
+  /** With level output: always present. With distance output: absent. */
+  comparison: ComparisonOffer | undefined;
+}
+
+/** The CSP's half of a comparison. CSP to SP. */
+export interface ComparisonOffer {
+  /** Names the comparison, for one `Compare`; 16 bytes. */
+  comparisonId: Buffer;
+  /** The instance of the session's extension. */
+  instance: number;
+  /** The CSP's message of correlated oblivious transfer: 128 columns of bits. */
+  labels: Buffer;
+}
+
+/** Opens a session. SP to CSP. */
+export interface OfferTransfersRequest {
+}
+
+/** The sender's message of the base transfers. CSP to SP. */
+export interface OfferTransfersResponse {
+  /** Names the session; 16 bytes. */
+  sessionId: Buffer;
+  /** An element of ristretto255; 32 bytes. */
+  offer: Buffer;
+}
+
+/** The receiver's message of the base transfers. SP to CSP. */
+export interface ChooseTransfersRequest {
+  /** As offered; 16 bytes. */
+  sessionId: Buffer;
+  /** Two elements of ristretto255 for each of 128 transfers; 8,192 bytes. */
+  choices: Buffer;
+}
+
+/** The session is ready; carries nothing. */
+export interface ChooseTransfersResponse {
+}
+
+/** A garbled circuit. SP to CSP. */
+export interface CompareRequest {
+  /** As offered with the score; 16 bytes. */
+  comparisonId: Buffer;
+  /** The key of this garbling's hash; 16 bytes, fresh. */
+  hashKey: Buffer;
+  /** 32 bytes for each AND gate. */
+  tables: Buffer;
+}
+
+/** What the evaluation gave. CSP to SP. */
+export interface CompareResponse {
+  /** The colour of each output, the first lowest; the bits above are 0. */
+  colours: number;
 }
 
 function createBasePackingShape(): PackingShape {
-  return { channels: [], window: 0 };
+  return { channels: [], window: 0, thresholdsScaled: [] };
 }
 
 export const PackingShape: MessageFns<PackingShape> = {
@@ -143,6 +203,16 @@ export const PackingShape: MessageFns<PackingShape> = {
     }
     if (message.window !== 0) {
       writer.uint32(16).uint32(message.window);
+    }
+    if (message.thresholdsScaled.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.thresholdsScaled) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field thresholdsScaled of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -176,6 +246,24 @@ export const PackingShape: MessageFns<PackingShape> = {
             message.window = reader.uint32();
             continue;
           }
+          case 3: {
+            if (tag === 24) {
+              message.thresholdsScaled.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.thresholdsScaled.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -195,6 +283,7 @@ export const PackingShape: MessageFns<PackingShape> = {
     const message = createBasePackingShape();
     message.channels = object.channels?.map((e) => Channel.fromPartial(e)) || [];
     message.window = object.window ?? 0;
+    message.thresholdsScaled = object.thresholdsScaled?.map((e) => BigInt(e)) || [];
     return message;
   },
 };
@@ -515,13 +604,16 @@ export const InvertGramRequest: MessageFns<InvertGramRequest> = {
 };
 
 function createBaseInvertGramResponse(): InvertGramResponse {
-  return { columns: [] };
+  return { columns: [], determinant: Buffer.alloc(0) };
 }
 
 export const InvertGramResponse: MessageFns<InvertGramResponse> = {
   encode(message: InvertGramResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     for (const v of message.columns) {
       writer.uint32(10).bytes(v!);
+    }
+    if (message.determinant.length !== 0) {
+      writer.uint32(18).bytes(message.determinant);
     }
     return writer;
   },
@@ -547,6 +639,14 @@ export const InvertGramResponse: MessageFns<InvertGramResponse> = {
             message.columns.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.determinant = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -565,12 +665,20 @@ export const InvertGramResponse: MessageFns<InvertGramResponse> = {
   fromPartial(object: DeepPartial<InvertGramResponse>): InvertGramResponse {
     const message = createBaseInvertGramResponse();
     message.columns = object.columns?.map((e) => e) || [];
+    message.determinant = object.determinant ?? Buffer.alloc(0);
     return message;
   },
 };
 
 function createBaseKeepCoefficientsRequest(): KeepCoefficientsRequest {
-  return { patientId: "", shape: undefined, coefficients: [], providerKeyId: Buffer.alloc(0), providerShare: [] };
+  return {
+    patientId: "",
+    shape: undefined,
+    coefficients: [],
+    providerKeyId: Buffer.alloc(0),
+    providerShare: [],
+    determinant: Buffer.alloc(0),
+  };
 }
 
 export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
@@ -589,6 +697,9 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
     }
     for (const v of message.providerShare) {
       writer.uint32(42).bytes(v!);
+    }
+    if (message.determinant.length !== 0) {
+      writer.uint32(50).bytes(message.determinant);
     }
     return writer;
   },
@@ -646,6 +757,14 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
             message.providerShare.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.determinant = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -670,6 +789,7 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
     message.coefficients = object.coefficients?.map((e) => e) || [];
     message.providerKeyId = object.providerKeyId ?? Buffer.alloc(0);
     message.providerShare = object.providerShare?.map((e) => e) || [];
+    message.determinant = object.determinant ?? Buffer.alloc(0);
     return message;
   },
 };
@@ -900,7 +1020,7 @@ export const LoadModelResponse: MessageFns<LoadModelResponse> = {
 };
 
 function createBaseScoreRequest(): ScoreRequest {
-  return { modelId: Buffer.alloc(0), sample: [] };
+  return { modelId: Buffer.alloc(0), sample: [], sessionId: Buffer.alloc(0) };
 }
 
 export const ScoreRequest: MessageFns<ScoreRequest> = {
@@ -910,6 +1030,9 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
     }
     for (const v of message.sample) {
       writer.uint32(18).bytes(v!);
+    }
+    if (message.sessionId.length !== 0) {
+      writer.uint32(26).bytes(message.sessionId);
     }
     return writer;
   },
@@ -943,6 +1066,14 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
             message.sample.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sessionId = Buffer.from(reader.bytes());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -962,18 +1093,22 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
     const message = createBaseScoreRequest();
     message.modelId = object.modelId ?? Buffer.alloc(0);
     message.sample = object.sample?.map((e) => e) || [];
+    message.sessionId = object.sessionId ?? Buffer.alloc(0);
     return message;
   },
 };
 
 function createBaseScoreResponse(): ScoreResponse {
-  return { answer: Buffer.alloc(0) };
+  return { answer: Buffer.alloc(0), comparison: undefined };
 }
 
 export const ScoreResponse: MessageFns<ScoreResponse> = {
   encode(message: ScoreResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
     if (message.answer.length !== 0) {
       writer.uint32(10).bytes(message.answer);
+    }
+    if (message.comparison !== undefined) {
+      ComparisonOffer.encode(message.comparison, writer.uint32(18).fork()).join();
     }
     return writer;
   },
@@ -999,6 +1134,14 @@ export const ScoreResponse: MessageFns<ScoreResponse> = {
             message.answer = Buffer.from(reader.bytes());
             continue;
           }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.comparison = ComparisonOffer.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1017,6 +1160,442 @@ export const ScoreResponse: MessageFns<ScoreResponse> = {
   fromPartial(object: DeepPartial<ScoreResponse>): ScoreResponse {
     const message = createBaseScoreResponse();
     message.answer = object.answer ?? Buffer.alloc(0);
+    message.comparison = (object.comparison !== undefined && object.comparison !== null)
+      ? ComparisonOffer.fromPartial(object.comparison)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseComparisonOffer(): ComparisonOffer {
+  return { comparisonId: Buffer.alloc(0), instance: 0, labels: Buffer.alloc(0) };
+}
+
+export const ComparisonOffer: MessageFns<ComparisonOffer> = {
+  encode(message: ComparisonOffer, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.comparisonId.length !== 0) {
+      writer.uint32(10).bytes(message.comparisonId);
+    }
+    if (message.instance !== 0) {
+      writer.uint32(16).uint32(message.instance);
+    }
+    if (message.labels.length !== 0) {
+      writer.uint32(26).bytes(message.labels);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ComparisonOffer {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseComparisonOffer();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.comparisonId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.instance = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.labels = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ComparisonOffer>): ComparisonOffer {
+    return ComparisonOffer.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ComparisonOffer>): ComparisonOffer {
+    const message = createBaseComparisonOffer();
+    message.comparisonId = object.comparisonId ?? Buffer.alloc(0);
+    message.instance = object.instance ?? 0;
+    message.labels = object.labels ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseOfferTransfersRequest(): OfferTransfersRequest {
+  return {};
+}
+
+export const OfferTransfersRequest: MessageFns<OfferTransfersRequest> = {
+  encode(_: OfferTransfersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfferTransfersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfferTransfersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfferTransfersRequest>): OfferTransfersRequest {
+    return OfferTransfersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<OfferTransfersRequest>): OfferTransfersRequest {
+    const message = createBaseOfferTransfersRequest();
+    return message;
+  },
+};
+
+function createBaseOfferTransfersResponse(): OfferTransfersResponse {
+  return { sessionId: Buffer.alloc(0), offer: Buffer.alloc(0) };
+}
+
+export const OfferTransfersResponse: MessageFns<OfferTransfersResponse> = {
+  encode(message: OfferTransfersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId.length !== 0) {
+      writer.uint32(10).bytes(message.sessionId);
+    }
+    if (message.offer.length !== 0) {
+      writer.uint32(18).bytes(message.offer);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OfferTransfersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOfferTransfersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.offer = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<OfferTransfersResponse>): OfferTransfersResponse {
+    return OfferTransfersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<OfferTransfersResponse>): OfferTransfersResponse {
+    const message = createBaseOfferTransfersResponse();
+    message.sessionId = object.sessionId ?? Buffer.alloc(0);
+    message.offer = object.offer ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseChooseTransfersRequest(): ChooseTransfersRequest {
+  return { sessionId: Buffer.alloc(0), choices: Buffer.alloc(0) };
+}
+
+export const ChooseTransfersRequest: MessageFns<ChooseTransfersRequest> = {
+  encode(message: ChooseTransfersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sessionId.length !== 0) {
+      writer.uint32(10).bytes(message.sessionId);
+    }
+    if (message.choices.length !== 0) {
+      writer.uint32(18).bytes(message.choices);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChooseTransfersRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChooseTransfersRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.sessionId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.choices = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChooseTransfersRequest>): ChooseTransfersRequest {
+    return ChooseTransfersRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<ChooseTransfersRequest>): ChooseTransfersRequest {
+    const message = createBaseChooseTransfersRequest();
+    message.sessionId = object.sessionId ?? Buffer.alloc(0);
+    message.choices = object.choices ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseChooseTransfersResponse(): ChooseTransfersResponse {
+  return {};
+}
+
+export const ChooseTransfersResponse: MessageFns<ChooseTransfersResponse> = {
+  encode(_: ChooseTransfersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ChooseTransfersResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChooseTransfersResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<ChooseTransfersResponse>): ChooseTransfersResponse {
+    return ChooseTransfersResponse.fromPartial(base ?? {});
+  },
+  fromPartial(_: DeepPartial<ChooseTransfersResponse>): ChooseTransfersResponse {
+    const message = createBaseChooseTransfersResponse();
+    return message;
+  },
+};
+
+function createBaseCompareRequest(): CompareRequest {
+  return { comparisonId: Buffer.alloc(0), hashKey: Buffer.alloc(0), tables: Buffer.alloc(0) };
+}
+
+export const CompareRequest: MessageFns<CompareRequest> = {
+  encode(message: CompareRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.comparisonId.length !== 0) {
+      writer.uint32(10).bytes(message.comparisonId);
+    }
+    if (message.hashKey.length !== 0) {
+      writer.uint32(18).bytes(message.hashKey);
+    }
+    if (message.tables.length !== 0) {
+      writer.uint32(26).bytes(message.tables);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.comparisonId = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hashKey = Buffer.from(reader.bytes());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tables = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompareRequest>): CompareRequest {
+    return CompareRequest.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompareRequest>): CompareRequest {
+    const message = createBaseCompareRequest();
+    message.comparisonId = object.comparisonId ?? Buffer.alloc(0);
+    message.hashKey = object.hashKey ?? Buffer.alloc(0);
+    message.tables = object.tables ?? Buffer.alloc(0);
+    return message;
+  },
+};
+
+function createBaseCompareResponse(): CompareResponse {
+  return { colours: 0 };
+}
+
+export const CompareResponse: MessageFns<CompareResponse> = {
+  encode(message: CompareResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.colours !== 0) {
+      writer.uint32(8).uint32(message.colours);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): CompareResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCompareResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.colours = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create(base?: DeepPartial<CompareResponse>): CompareResponse {
+    return CompareResponse.fromPartial(base ?? {});
+  },
+  fromPartial(object: DeepPartial<CompareResponse>): CompareResponse {
+    const message = createBaseCompareResponse();
+    message.colours = object.colours ?? 0;
     return message;
   },
 };
@@ -1086,7 +1665,7 @@ export const PackedServiceService = {
     responseSerialize: (value: LoadModelResponse): Buffer => Buffer.from(LoadModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LoadModelResponse => LoadModelResponse.decode(value),
   },
-  /** Scoring, steps 1 and 2. The same request has the same answer. */
+  /** Scoring, steps 1 and 2. */
   score: {
     path: "/duoveil.v1.PackedService/Score" as const,
     requestStream: false as const,
@@ -1095,6 +1674,43 @@ export const PackedServiceService = {
     requestDeserialize: (value: Buffer): ScoreRequest => ScoreRequest.decode(value),
     responseSerialize: (value: ScoreResponse): Buffer => Buffer.from(ScoreResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ScoreResponse => ScoreResponse.decode(value),
+  },
+  /** Base oblivious transfers, step 1: opens a session for comparisons. */
+  offerTransfers: {
+    path: "/duoveil.v1.PackedService/OfferTransfers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OfferTransfersRequest): Buffer =>
+      Buffer.from(OfferTransfersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OfferTransfersRequest => OfferTransfersRequest.decode(value),
+    responseSerialize: (value: OfferTransfersResponse): Buffer =>
+      Buffer.from(OfferTransfersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OfferTransfersResponse => OfferTransfersResponse.decode(value),
+  },
+  /** Base oblivious transfers, step 2. */
+  chooseTransfers: {
+    path: "/duoveil.v1.PackedService/ChooseTransfers" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ChooseTransfersRequest): Buffer =>
+      Buffer.from(ChooseTransfersRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ChooseTransfersRequest => ChooseTransfersRequest.decode(value),
+    responseSerialize: (value: ChooseTransfersResponse): Buffer =>
+      Buffer.from(ChooseTransfersResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ChooseTransfersResponse => ChooseTransfersResponse.decode(value),
+  },
+  /**
+   * Comparison, steps 2 and 3: a garbled circuit against the colours of its outputs. Once for each
+   * score with level output.
+   */
+  compare: {
+    path: "/duoveil.v1.PackedService/Compare" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: CompareRequest): Buffer => Buffer.from(CompareRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): CompareRequest => CompareRequest.decode(value),
+    responseSerialize: (value: CompareResponse): Buffer => Buffer.from(CompareResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): CompareResponse => CompareResponse.decode(value),
   },
 } as const;
 
@@ -1109,8 +1725,17 @@ export interface PackedServiceServer extends UntypedServiceImplementation {
   keepCoefficients: handleUnaryCall<KeepCoefficientsRequest, KeepCoefficientsResponse>;
   /** Puts a model back that the CSP's cache has lost. */
   loadModel: handleUnaryCall<LoadModelRequest, LoadModelResponse>;
-  /** Scoring, steps 1 and 2. The same request has the same answer. */
+  /** Scoring, steps 1 and 2. */
   score: handleUnaryCall<ScoreRequest, ScoreResponse>;
+  /** Base oblivious transfers, step 1: opens a session for comparisons. */
+  offerTransfers: handleUnaryCall<OfferTransfersRequest, OfferTransfersResponse>;
+  /** Base oblivious transfers, step 2. */
+  chooseTransfers: handleUnaryCall<ChooseTransfersRequest, ChooseTransfersResponse>;
+  /**
+   * Comparison, steps 2 and 3: a garbled circuit against the colours of its outputs. Once for each
+   * score with level output.
+   */
+  compare: handleUnaryCall<CompareRequest, CompareResponse>;
 }
 
 export interface PackedServiceClient extends Client {
@@ -1194,7 +1819,7 @@ export interface PackedServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LoadModelResponse) => void,
   ): ClientUnaryCall;
-  /** Scoring, steps 1 and 2. The same request has the same answer. */
+  /** Scoring, steps 1 and 2. */
   score(
     request: ScoreRequest,
     callback: (error: ServiceError | null, response: ScoreResponse) => void,
@@ -1209,6 +1834,57 @@ export interface PackedServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ScoreResponse) => void,
+  ): ClientUnaryCall;
+  /** Base oblivious transfers, step 1: opens a session for comparisons. */
+  offerTransfers(
+    request: OfferTransfersRequest,
+    callback: (error: ServiceError | null, response: OfferTransfersResponse) => void,
+  ): ClientUnaryCall;
+  offerTransfers(
+    request: OfferTransfersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: OfferTransfersResponse) => void,
+  ): ClientUnaryCall;
+  offerTransfers(
+    request: OfferTransfersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: OfferTransfersResponse) => void,
+  ): ClientUnaryCall;
+  /** Base oblivious transfers, step 2. */
+  chooseTransfers(
+    request: ChooseTransfersRequest,
+    callback: (error: ServiceError | null, response: ChooseTransfersResponse) => void,
+  ): ClientUnaryCall;
+  chooseTransfers(
+    request: ChooseTransfersRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ChooseTransfersResponse) => void,
+  ): ClientUnaryCall;
+  chooseTransfers(
+    request: ChooseTransfersRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ChooseTransfersResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Comparison, steps 2 and 3: a garbled circuit against the colours of its outputs. Once for each
+   * score with level output.
+   */
+  compare(
+    request: CompareRequest,
+    callback: (error: ServiceError | null, response: CompareResponse) => void,
+  ): ClientUnaryCall;
+  compare(
+    request: CompareRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: CompareResponse) => void,
+  ): ClientUnaryCall;
+  compare(
+    request: CompareRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: CompareResponse) => void,
   ): ClientUnaryCall;
 }
 

@@ -1,0 +1,72 @@
+import { duoveilError } from '@duoveil/common/errors';
+import {
+  acceptTransfers,
+  offerTransfers,
+  type BaseSender,
+  type ExtensionReceiver,
+} from '@duoveil/common/protocols/compare';
+import type { RandomSource } from '@duoveil/common/random';
+
+import { BoundedCache } from '../keys/bounded-cache.js';
+
+/** Sessions at once: one a service provider's process, and those of processes that are gone. */
+const CAPACITY = 64;
+
+/** The bytes of an identifier of a session or a comparison. */
+export const ID_BYTES = 16;
+
+/** The greatest instance number: the wire's. */
+const MAX_INSTANCE = 0xffff_ffff;
+
+interface Session {
+  readonly receiver: ExtensionReceiver;
+  /** The next instance of the extension: none is used twice. */
+  nextInstance: number;
+}
+
+/** Sessions of oblivious transfers, in memory only and bounded: a lost one is opened again. */
+export class TransferSessions {
+  readonly #random: RandomSource;
+  readonly #offered = new BoundedCache<BaseSender>(CAPACITY);
+  readonly #open = new BoundedCache<Session>(CAPACITY);
+
+  constructor(random: RandomSource) {
+    this.#random = random;
+  }
+
+  /** Offer base transfers. */
+  offer(): { readonly id: Buffer; readonly message: Uint8Array } {
+    const id = Buffer.from(this.#random.bytes(ID_BYTES));
+    const sender = offerTransfers(this.#random);
+    this.#offered.set(id.toString('hex'), sender);
+    return { id, message: sender.message };
+  }
+
+  /**
+   * Take the choices of an offer: the session is open then. An offer is taken once.
+   * @throws DuoveilError `SESSION_NOT_OPEN`, `MESSAGE_INVALID`
+   */
+  async choose(id: Uint8Array, choices: Uint8Array): Promise<void> {
+    const name = Buffer.from(id).toString('hex');
+    const sender = this.#offered.take(name);
+    if (sender === undefined) throw notOpen();
+    this.#open.set(name, {
+      receiver: { keys: await acceptTransfers(sender, choices) },
+      nextInstance: 0,
+    });
+  }
+
+  /**
+   * The session's keys, and an instance that was never used.
+   * @throws DuoveilError `SESSION_NOT_OPEN`
+   */
+  next(id: Uint8Array): { readonly receiver: ExtensionReceiver; readonly instance: number } {
+    const session = this.#open.get(Buffer.from(id).toString('hex'));
+    if (session === undefined || session.nextInstance > MAX_INSTANCE) throw notOpen();
+    return { receiver: session.receiver, instance: session.nextInstance++ };
+  }
+}
+
+function notOpen(): Error {
+  return duoveilError('SESSION_NOT_OPEN', 'the session is not open: open another one');
+}

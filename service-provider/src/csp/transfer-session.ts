@@ -1,0 +1,58 @@
+import { isDuoveilError } from '@duoveil/common/errors';
+import {
+  chooseTransfers,
+  drawDelta,
+  type ExtensionSender,
+} from '@duoveil/common/protocols/compare';
+import type { RandomSource } from '@duoveil/common/random';
+import { callUnary, type Connection } from '@duoveil/common/runtime';
+import { PackedServiceService as Packed } from '@duoveil/proto';
+
+import { callOptions } from './calls.js';
+
+/** An open session of oblivious transfers. */
+export interface OpenSession {
+  readonly id: Buffer;
+  readonly sender: ExtensionSender;
+}
+
+/** This process's session with the CSP: opened when first needed, and again when it is lost. */
+export class TransferSession {
+  readonly #connection: Connection;
+  readonly #random: RandomSource;
+  #session: Promise<OpenSession> | undefined;
+
+  constructor(connection: Connection, random: RandomSource) {
+    this.#connection = connection;
+    this.#random = random;
+  }
+
+  /** The session, opened if need be. */
+  open(signal: AbortSignal): Promise<OpenSession> {
+    this.#session ??= this.#begin(signal).catch((error: unknown) => {
+      this.#session = undefined;
+      throw error;
+    });
+    return this.#session;
+  }
+
+  /** After a failure: is the session lost? Then the next use opens another one. */
+  noteFailure(error: unknown): void {
+    if (isDuoveilError(error, 'SESSION_NOT_OPEN')) this.#session = undefined;
+  }
+
+  async #begin(signal: AbortSignal): Promise<OpenSession> {
+    const options = callOptions(signal);
+    const { sessionId, offer } = await callUnary(
+      this.#connection,
+      Packed.offerTransfers,
+      {},
+      options,
+    );
+    const { delta, choices } = drawDelta(this.#random);
+    const { message, keys } = await chooseTransfers(offer, choices, this.#random);
+    const request = { sessionId, choices: Buffer.from(message) };
+    await callUnary(this.#connection, Packed.chooseTransfers, request, options);
+    return { id: sessionId, sender: { delta, keys } };
+  }
+}
