@@ -182,7 +182,8 @@ function planIn(
   const matrixSlots = layout(masked(matrixQuotientBits), room);
   const coefficientSlots = layout(masked(coefficientQuotientBits), room);
   const crossTermBits = masked(crossTermQuotientBits);
-  const answerBits = field.bits + w + logarithm(t + 1);
+  // One bit more than ⟨τ, φ̂⟩ has: for level output it is the sum of squares' messages, twice as long.
+  const answerBits = field.bits + w + logarithm(t + 1) + 1;
   const smallest = Math.min(
     featureSlots.perPlaintext,
     matrixSlots.perPlaintext,

@@ -3,6 +3,8 @@
  * remainder theorem. P. Paillier, *Public-key cryptosystems based on composite degree residuosity
  * classes*, Eurocrypt '99, section 7.
  */
+import { modInv } from 'bigint-crypto-utils';
+
 import { decryptionFailed } from '../bcp/keys.js';
 import { inverses } from '../modular/kernel.js';
 import type { ModularEngine, Ring } from '../modular/index.js';
@@ -18,12 +20,14 @@ export interface Factors {
 export class PrimeHalf {
   readonly prime: bigint;
   readonly #ring: Ring;
+  readonly #field: Ring;
   /** `(q·(p-1))⁻¹ mod p`. */
   readonly #unscale: bigint;
 
   constructor(prime: bigint, other: bigint, engine: ModularEngine) {
     this.prime = prime;
     this.#ring = engine.ring(prime * prime);
+    this.#field = engine.ring(prime);
     this.#unscale = inverses(prime, [(other * (prime - 1n)) % prime])[0] ?? 0n;
   }
 
@@ -37,6 +41,12 @@ export class PrimeHalf {
       if (power % this.prime !== 1n) throw decryptionFailed();
       return (power - 1n) / this.prime;
     });
+  }
+
+  /** `x^(N⁻¹ mod (p-1)) mod p` of each `x`: its `N`-th root modulo this prime. */
+  async nthRoots(values: readonly bigint[], modulus: bigint): Promise<bigint[]> {
+    const exponent = modInv(modulus % (this.prime - 1n), this.prime - 1n);
+    return this.#field.powers(values.map((value) => ({ base: value % this.prime, exponent })));
   }
 
   /** `m mod p`, from what `m` contributed to a logarithm. */
@@ -70,6 +80,16 @@ export class CrtOpening {
     return left.map((logarithm, i) =>
       this.join(this.first.message(logarithm), this.second.message(right[i] ?? 0n)),
     );
+  }
+
+  /** The `N`-th root of each value modulo `N`: there is one, and who has the factors finds it. */
+  async nthRoots(values: readonly bigint[]): Promise<bigint[]> {
+    const modulus = this.first.prime * this.second.prime;
+    const [left, right] = await Promise.all([
+      this.first.nthRoots(values, modulus),
+      this.second.nthRoots(values, modulus),
+    ]);
+    return left.map((root, i) => this.join(root, right[i] ?? 0n));
   }
 
   /** H. L. Garner, *The residue number system*, IRE Trans. EC-8, 1959. */

@@ -14,3 +14,4 @@ export type {
 } from './additive-key.js';
 export { CrtOpening } from './crt-opening.js';
 export type { Factors } from './crt-opening.js';
+export { isWellFormed, PROOF_ROOTS, proveWellFormed } from './well-formed.js';

@@ -22,15 +22,10 @@ import {
 import { derivedRandom, type RandomSource } from '@duoveil/common/random';
 import { implement, parsePatientId, unary, type Service } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
-import {
-  PackedServiceService,
-  ScoreRequest,
-  type ComparisonOffer,
-  type PackingShape,
-} from '@duoveil/proto';
+import { PackedServiceService, ScoreRequest, type PackingShape } from '@duoveil/proto';
 
 import type { Discipline } from '../audit/discipline.js';
-import { planOf, type LoadedModel, type Models, type Shape } from '../keys/models.js';
+import { planOf, type Models, type Shape } from '../keys/models.js';
 import type { ProviderKeys } from '../keys/provider-keys.js';
 import type { Comparisons } from '../sessions/comparisons.js';
 import type { TransferSessions } from '../sessions/transfers.js';
@@ -54,20 +49,9 @@ export function packedService(environment: PackedEnvironment): Service {
   const { own, providers, models, answers, random, discipline, sessions, comparisons } =
     environment;
 
-  /** The CSP's half of a comparison: `num` from the score, `det` from the model. */
-  const offerComparison = (
-    { plan, model }: LoadedModel,
-    numerator: bigint,
-    { receiver, instance }: ReturnType<TransferSessions['next']>,
-  ): ComparisonOffer => {
-    const shares = { numerator, determinant: model.share.determinant };
-    const { pending, message } = requestComparison(receiver, plan, shares, instance);
-    return { comparisonId: comparisons.add(pending), instance, labels: Buffer.from(message) };
-  };
-
   return implement(PackedServiceService, {
-    registerProviderKey: unary(options, async ({ modulus, generator }) => ({
-      providerKeyId: await providers.register(modulus, generator),
+    registerProviderKey: unary(options, async ({ modulus, generator, roots }) => ({
+      providerKeyId: await providers.register(modulus, generator, roots),
     })),
 
     shareGram: unary(options, async ({ shape, sums }) => {
@@ -138,18 +122,26 @@ export function packedService(environment: PackedEnvironment): Service {
     }),
 
     score: unary(options, async (request, context) => {
-      const loaded = models.find(request.modelId);
-      const { plan, patient, provider, model } = loaded;
+      const { plan, patient, provider, model } = models.find(request.modelId);
       const output = plan.level === undefined ? 'distance' : 'level';
       const sample = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
-      const session = output === 'level' ? sessions.next(request.sessionId) : undefined;
+      const { sessionId, instance } = request;
+      const receiver = output === 'level' ? sessions.use(sessionId, instance) : undefined;
       await discipline.admit('Score', output, patient, context);
-      // The same request draws the same: a repeated one learns nothing that the first did not.
-      const drawn = derivedRandom(answers.reveal(), scoreContext(request));
-      const { answer, share } = await answerScore({ plan, own }, provider, model, sample, drawn);
+      const role = { plan, own };
+      if (receiver === undefined) {
+        // The same request draws the same: a repeated one learns nothing that the first did not.
+        const drawn = derivedRandom(answers.reveal(), scoreContext(request));
+        const { answer } = await answerScore(role, provider, model, sample, drawn);
+        return { answer: provider.key.encode(answer), comparison: undefined };
+      }
+      const zero = provider.pool.take();
+      const scored = await answerScore(role, provider, model, sample, random, zero);
+      const shares = { numerator: scored.share, determinant: model.share.determinant };
+      const { pending, message } = requestComparison(receiver, plan, shares, instance);
       return {
-        answer: provider.key.encode(answer),
-        comparison: session && offerComparison(loaded, share, session),
+        answer: provider.key.encode(scored.answer),
+        comparison: { comparisonId: comparisons.add(pending), labels: Buffer.from(message) },
       };
     }),
 
@@ -206,11 +198,11 @@ async function decodeDeterminant(
   return determinant;
 }
 
-/** What an answer's randomness is derived from: the request without what names the session. */
+/** What the randomness of a distance output's answer is derived from: model and masked sample. */
 function scoreContext({ modelId, sample }: ScoreRequest): Uint8Array {
   return Buffer.concat([
     Buffer.from('score/'),
-    ScoreRequest.encode({ modelId, sample, sessionId: Buffer.alloc(0) }).finish(),
+    ScoreRequest.encode({ modelId, sample, sessionId: Buffer.alloc(0), instance: 0 }).finish(),
   ]);
 }
 

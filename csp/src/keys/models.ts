@@ -14,7 +14,6 @@ import {
   keepProviderShare,
   type CspModel,
   type MaskedCoefficients,
-  type ProviderKey,
 } from '@duoveil/common/protocols/packed';
 import type { RandomSource } from '@duoveil/common/random';
 import type { PatientId } from '@duoveil/common/runtime';
@@ -22,6 +21,7 @@ import type { Secret } from '@duoveil/common/secret';
 import { z } from 'zod';
 
 import { BoundedCache } from './bounded-cache.js';
+import type { RegisteredProvider } from './provider-keys.js';
 
 /** Models whose tables are kept at once, some 150 KB each. */
 const CAPACITY = 512;
@@ -30,7 +30,7 @@ const CAPACITY = 512;
 export interface LoadedModel {
   readonly patient: PatientId;
   readonly plan: PackingPlan;
-  readonly provider: ProviderKey;
+  readonly provider: RegisteredProvider;
   readonly model: CspModel;
 }
 
@@ -150,7 +150,7 @@ export class Models {
     providerKeyId: Uint8Array,
     shape: Shape,
     share: MaskedCoefficients,
-    provider: ProviderKey,
+    provider: RegisteredProvider,
     providerShare: readonly AdditiveCiphertext[],
   ): Buffer {
     const plan = planOf(shape, this.#modulusBits);

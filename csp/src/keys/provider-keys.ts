@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
-import { AdditiveKey } from '@duoveil/common/paillier';
+import { AdditiveKey, isWellFormed } from '@duoveil/common/paillier';
 import type { ProviderKey } from '@duoveil/common/protocols/packed';
 import {
   bitLength,
@@ -14,6 +14,7 @@ import {
 import type { Secret } from '@duoveil/common/secret';
 
 import { BoundedCache } from './bounded-cache.js';
+import { ZeroPool } from './zero-pool.js';
 
 /** Service providers at once: replicas, and restarts of them. */
 const CAPACITY = 64;
@@ -21,12 +22,17 @@ const CAPACITY = 64;
 /** The longest modulus that is taken, in bits. */
 const MAX_BITS = 8192;
 
+/** A service provider's key, with what is drawn ahead for its answers. */
+export interface RegisteredProvider extends ProviderKey {
+  readonly pool: ZeroPool;
+}
+
 /** The service providers' own additive keys, in memory only and bounded. */
 export class ProviderKeys {
   readonly #engine: ModularEngine;
   readonly #minimumBits: number;
   readonly #answers: Secret<Uint8Array>;
-  readonly #keys = new BoundedCache<ProviderKey>(CAPACITY);
+  readonly #keys = new BoundedCache<RegisteredProvider>(CAPACITY);
 
   /** @param minimumBits |N| of the public parameters: an answer must fit a provider's modulus */
   constructor(engine: ModularEngine, minimumBits: number, answers: Secret<Uint8Array>) {
@@ -40,7 +46,11 @@ export class ProviderKeys {
    * @returns 32 bytes that name it
    * @throws DuoveilError `KEY_INVALID`
    */
-  async register(encodedModulus: Uint8Array, encodedGenerator: Uint8Array): Promise<Buffer> {
+  async register(
+    encodedModulus: Uint8Array,
+    encodedGenerator: Uint8Array,
+    encodedRoots: readonly Uint8Array[],
+  ): Promise<Buffer> {
     const id = createHash('sha256')
       .update(`duoveil/provider-key/v1/${String(encodedModulus.length)}/`)
       .update(encodedModulus)
@@ -64,6 +74,9 @@ export class ProviderKeys {
     if (generator <= 1n || generator >= square || symbol !== 1) {
       throw keyInvalid('generator', 'must lie between 1 and N² and have Jacobi symbol 1');
     }
+    if (!(await isWellFormed(modulus, encodedRoots.map(integerFromBytes), this.#engine))) {
+      throw keyInvalid('roots', 'must show that the modulus makes a Paillier key');
+    }
     const key = new AdditiveKey({ modulus, generator }, this.#engine);
     const zeros = new AdditiveKey(
       { modulus, generator: await this.#ownGenerator(modulus, id) },
@@ -71,12 +84,12 @@ export class ProviderKeys {
     );
     // Builds the table of the generator: the first answer need not wait for it.
     await zeros.zeros(1, Infinity, systemRandom);
-    this.#keys.set(name, { key, zeros });
+    this.#keys.set(name, { key, zeros, pool: new ZeroPool({ key, zeros }) });
     return id;
   }
 
   /** @throws DuoveilError `KEY_NOT_REGISTERED` */
-  find(id: Uint8Array): ProviderKey {
+  find(id: Uint8Array): RegisteredProvider {
     const key = this.#keys.get(Buffer.from(id).toString('hex'));
     if (key === undefined) {
       throw duoveilError(

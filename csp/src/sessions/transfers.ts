@@ -15,13 +15,14 @@ const CAPACITY = 64;
 /** The bytes of an identifier of a session or a comparison. */
 export const ID_BYTES = 16;
 
-/** The greatest instance number: the wire's. */
-const MAX_INSTANCE = 0xffff_ffff;
+/** How far behind the newest an instance may come: scores of different patients overtake each other. */
+const REORDERING = 4096;
 
 interface Session {
   readonly receiver: ExtensionReceiver;
-  /** The next instance of the extension: none is used twice. */
-  nextInstance: number;
+  /** The greatest instance that was used, and those that were used not far behind it. */
+  newest: number;
+  readonly used: Set<number>;
 }
 
 /** Sessions of oblivious transfers, in memory only and bounded: a lost one is opened again. */
@@ -52,18 +53,30 @@ export class TransferSessions {
     if (sender === undefined) throw notOpen();
     this.#open.set(name, {
       receiver: { keys: await acceptTransfers(sender, choices) },
-      nextInstance: 0,
+      newest: 0,
+      used: new Set(),
     });
   }
 
   /**
-   * The session's keys, and an instance that was never used.
-   * @throws DuoveilError `SESSION_NOT_OPEN`
+   * The session's keys, for an instance that was never used: a request that is repeated is refused.
+   * @throws DuoveilError `SESSION_NOT_OPEN`, `MESSAGE_INVALID`
    */
-  next(id: Uint8Array): { readonly receiver: ExtensionReceiver; readonly instance: number } {
+  use(id: Uint8Array, instance: number): ExtensionReceiver {
     const session = this.#open.get(Buffer.from(id).toString('hex'));
-    if (session === undefined || session.nextInstance > MAX_INSTANCE) throw notOpen();
-    return { receiver: session.receiver, instance: session.nextInstance++ };
+    if (session === undefined) throw notOpen();
+    const { used, newest, receiver } = session;
+    if (instance <= newest - REORDERING || used.has(instance)) {
+      throw duoveilError('MESSAGE_INVALID', 'instance must be one that was never used', {
+        field: 'instance',
+      });
+    }
+    used.add(instance);
+    if (instance > newest) {
+      session.newest = instance;
+      for (const old of used) if (old <= instance - REORDERING) used.delete(old);
+    }
+    return receiver;
   }
 }
 

@@ -181,7 +181,7 @@ export const PACKED_SCENARIOS: Readonly<Record<string, Scenario>> = {
       await send('csp', 'sp', 'columns of the inverse of M', inverse.columns.flat());
       const { coefficients, share } = await maskCoefficients(sp, gram.mask, inverse, random);
       await send('sp', 'csp', 'masked coefficients', coefficients.columns.flat());
-      const own = await encryptProviderShare(sp.own.key, share, random);
+      const own = await encryptProviderShare(sp.own.key, share, random, plan);
       await send('sp', 'csp', "the service provider's share", own, sp.own.key);
       const kept = await keepCoefficients(csp, coefficients, random);
       await send('csp', 'sp', 'cross terms', kept.crossTerms);

@@ -143,7 +143,7 @@ export async function trainPacked(
   const { matrix, mask } = await maskGram(sp, floors, masks, rows, random);
   const columns = await invertGram(csp, matrix, random);
   const { coefficients, share } = await maskCoefficients(sp, mask, columns, random);
-  const providerShare = await encryptProviderShare(sp.own.key, share, random);
+  const providerShare = await encryptProviderShare(sp.own.key, share, random, plan);
   const kept = await keepCoefficients(csp, coefficients, random);
   return {
     sp: { share, crossTerms: keepCrossTerms(sp, kept.crossTerms) },

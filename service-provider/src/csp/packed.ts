@@ -1,7 +1,12 @@
 import { encodeChannels, levelThresholds, type PackingPlan } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { elementAt } from '@duoveil/common/lists';
-import type { AdditiveCiphertext, AdditiveKey, AdditiveKeyPair } from '@duoveil/common/paillier';
+import {
+  proveWellFormed,
+  type AdditiveCiphertext,
+  type AdditiveKey,
+  type AdditiveKeyPair,
+} from '@duoveil/common/paillier';
 import type { GarbledCircuit } from '@duoveil/common/protocols/compare';
 import {
   inLines,
@@ -21,7 +26,7 @@ import {
 
 import type { Patient } from '../store/index.js';
 import { callOptions, misbehaved, requireCount } from './calls.js';
-import type { OpenSession } from './transfer-session.js';
+import type { SessionInstance } from './transfer-session.js';
 
 /** This process's own additive key, and what the CSP calls it. It lives in memory only. */
 export class ProviderIdentity {
@@ -49,10 +54,13 @@ export class ProviderIdentity {
   }
 
   async #register(signal: AbortSignal): Promise<Buffer> {
-    const { key } = this.keys;
+    const { key, opening } = this.keys;
+    const width = key.elementBytes / 2;
+    const roots = await proveWellFormed(key.modulus, opening);
     const request = {
-      modulus: bytesFromInteger(key.modulus, key.elementBytes / 2),
+      modulus: bytesFromInteger(key.modulus, width),
       generator: bytesFromInteger(key.generator, key.elementBytes),
+      roots: roots.map((root) => bytesFromInteger(root, width)),
     };
     const options = callOptions(signal);
     const { providerKeyId } = await callUnary(
@@ -196,13 +204,14 @@ export class PackedClient {
   async score(
     modelId: Buffer,
     sample: readonly AdditiveCiphertext[],
-    session: OpenSession | undefined,
+    session: SessionInstance | undefined,
     signal: AbortSignal,
   ): Promise<ScoreAnswer> {
     const request = {
       modelId,
       sample: this.#encode(sample),
       sessionId: session?.id ?? Buffer.alloc(0),
+      instance: session?.instance ?? 0,
     };
     const { answer, comparison } = await callUnary(
       this.#connection,

@@ -10,11 +10,22 @@ import { PackedServiceService as Packed } from '@duoveil/proto';
 
 import { callOptions } from './calls.js';
 
-/** An open session of oblivious transfers. */
-export interface OpenSession {
+/** One use of an open session of oblivious transfers. */
+export interface SessionInstance {
   readonly id: Buffer;
+  /** Never the same twice in a session. */
+  readonly instance: number;
   readonly sender: ExtensionSender;
 }
+
+interface OpenSession {
+  readonly id: Buffer;
+  readonly sender: ExtensionSender;
+  nextInstance: number;
+}
+
+/** Uses of one session: the wire's numbers have 32 bits. */
+const MAX_INSTANCE = 0xffff_ffff;
 
 /** This process's session with the CSP: opened when first needed, and again when it is lost. */
 export class TransferSession {
@@ -27,7 +38,15 @@ export class TransferSession {
     this.#random = random;
   }
 
-  /** The session, opened if need be. */
+  /** The next use of the session, which is opened if need be. */
+  async next(signal: AbortSignal): Promise<SessionInstance> {
+    const session = await this.open(signal);
+    if (session.nextInstance >= MAX_INSTANCE) this.#session = undefined;
+    const { id, sender } = session;
+    return { id, sender, instance: session.nextInstance++ };
+  }
+
+  /** Opens the session where it is not open. */
   open(signal: AbortSignal): Promise<OpenSession> {
     this.#session ??= this.#begin(signal).catch((error: unknown) => {
       this.#session = undefined;
@@ -53,6 +72,6 @@ export class TransferSession {
     const { message, keys } = await chooseTransfers(offer, choices, this.#random);
     const request = { sessionId, choices: Buffer.from(message) };
     await callUnary(this.#connection, Packed.chooseTransfers, request, options);
-    return { id: sessionId, sender: { delta, keys } };
+    return { id: sessionId, sender: { delta, keys }, nextInstance: 1 };
   }
 }

@@ -25,7 +25,7 @@ import type { ComparisonOffer } from '@duoveil/proto';
 
 import { attempts } from '../csp/calls.js';
 import { PackedClient, type ProviderIdentity } from '../csp/packed.js';
-import type { OpenSession, TransferSession } from '../csp/transfer-session.js';
+import type { SessionInstance, TransferSession } from '../csp/transfer-session.js';
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 import { decodePackedModel, encodePackedModel, type PackedModel } from './packed-model.js';
 import { PreparationPool } from './preparation-pool.js';
@@ -116,7 +116,7 @@ export class PackedSuite implements PatientSuite {
     const inverse = await this.#client.invertGram(matrix.flat(), stop);
 
     const { coefficients, share } = await maskCoefficients(role, mask, inverse, random);
-    const providerShare = await encryptProviderShare(role.own.key, share, random);
+    const providerShare = await encryptProviderShare(role.own.key, share, random, this.#plan);
     const kept = await this.#client.keepCoefficients(coefficients, providerShare, stop);
     return { share, crossTerms: kept.crossTerms, sealedShare: kept.sealedShare, sums };
   }
@@ -125,14 +125,14 @@ export class PackedSuite implements PatientSuite {
   async #scoreOnce(live: LiveModel, sample: StoredSample): Promise<Score | undefined> {
     const { stop, session } = this.#environment;
     const cspId = (live.cspId ??= await this.#load(live));
-    const open = this.#plan.level && (await session.open(stop));
+    const use = this.#plan.level && (await session.next(stop));
     const prepared = await live.pool.take();
     const { request, pending } = requestScore(this.#role, sample.ciphertexts, prepared);
     try {
-      const { answer, comparison } = await this.#client.score(cspId, request, open, stop);
+      const { answer, comparison } = await this.#client.score(cspId, request, use, stop);
       const opened = await acceptScore(this.#role, live.model, pending, answer);
-      if (open === undefined || comparison === undefined) return this.#distance(opened);
-      return await this.#level(live, opened, open, comparison);
+      if (use === undefined || comparison === undefined) return this.#distance(opened);
+      return await this.#level(live, opened, use, comparison);
     } catch (error) {
       if (isDuoveilError(error, 'MODEL_NOT_LOADED')) live.cspId = undefined;
       session.noteFailure(error);
@@ -149,8 +149,8 @@ export class PackedSuite implements PatientSuite {
   async #level(
     { model }: LiveModel,
     numerator: bigint,
-    { sender }: OpenSession,
-    { comparisonId, instance, labels }: ComparisonOffer,
+    { sender, instance }: SessionInstance,
+    { comparisonId, labels }: ComparisonOffer,
   ): Promise<Score> {
     const { random, stop } = this.#environment;
     const shares = { numerator, determinant: -model.share.determinant };
@@ -169,7 +169,7 @@ export class PackedSuite implements PatientSuite {
 
   async #load({ stored }: LiveModel): Promise<Buffer> {
     const { random, stop } = this.#environment;
-    const share = await encryptProviderShare(this.#role.own.key, stored.share, random);
+    const share = await encryptProviderShare(this.#role.own.key, stored.share, random, this.#plan);
     return this.#client.loadModel(stored.sealedShare, share, stop);
   }
 

@@ -4,7 +4,9 @@ export type { CryptoServiceProviderRole, ProviderKey, ServiceProviderRole } from
 export {
   acceptScore,
   answerScore,
+  deriveZero,
   encryptProviderShare,
+  freshZero,
   keepCrossTerms,
   keepProviderShare,
   prepareScore,

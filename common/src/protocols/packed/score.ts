@@ -20,7 +20,7 @@ import { pack, unpack, type PackingPlan } from '../../encoding/packing-plan.js';
 import { elementAt, inParts } from '../../lists.js';
 import type { FixedProducts } from '../../modular/index.js';
 import { hidingBits, type AdditiveCiphertext, type AdditiveKey } from '../../paillier/index.js';
-import { uniformBelow, uniformBits, type RandomSource } from '../../random.js';
+import { uniformBelow, uniformBetween, uniformBits, type RandomSource } from '../../random.js';
 import { hidingMultiple, innerProduct, modulo } from './roles.js';
 import type { CryptoServiceProviderRole, ProviderKey, ServiceProviderRole } from './roles.js';
 import type { CoefficientMasks, MaskedCoefficients } from './train.js';
@@ -49,13 +49,46 @@ export function keepCrossTerms(
   return csp.ring.fixedProducts(crossTerms, plan.featureSlots.bits);
 }
 
-/** Keep the bases of the service provider's share for as long as the model lives. */
+/**
+ * Keep the bases of the service provider's share for as long as the model lives. For level output
+ * their squares: whatever a dishonest service provider sent, those and their combinations are
+ * `2N`-th powers but for the message, and {@link freshZero} hides all of it.
+ */
 export function keepProviderShare(
   plan: PackingPlan,
   { key }: ProviderKey,
   providerShare: readonly AdditiveCiphertext[],
 ): FixedProducts {
-  return key.ring.fixedProducts(providerShare, plan.featureSlots.bits);
+  const bases =
+    plan.level === undefined
+      ? providerShare
+      : providerShare.map((element) => key.ring.multiply(element, element));
+  return key.ring.fixedProducts(bases, plan.featureSlots.bits);
+}
+
+/**
+ * An encryption of zero for distance output: a power of a generator that the owner of the key had no
+ * part in, longer than |N| bits and so uniform modulo its order.
+ * @param random derived from the request, so that the same request has the same answer
+ */
+export async function deriveZero(
+  { zeros }: ProviderKey,
+  random: RandomSource,
+): Promise<AdditiveCiphertext> {
+  return elementAt(await zeros.zeros(1, Infinity, random), 0);
+}
+
+/**
+ * An encryption of zero for level output: a uniform `2N`-th power. It depends on nothing about the
+ * group, not even on its order having no small factors, and can be drawn ahead.
+ */
+export async function freshZero(
+  { key }: ProviderKey,
+  random: RandomSource,
+): Promise<AdditiveCiphertext> {
+  const base = uniformBetween(1n, key.modulus - 1n, random);
+  const [zero] = await key.ring.powers([{ base, exponent: 2n * key.modulus }]);
+  return zero as AdditiveCiphertext;
 }
 
 /**
@@ -136,7 +169,9 @@ export function requestScore(
 /**
  * Step 2, CSP: open, and answer to the service provider alone.
  * @returns the answer, and the CSP's share of `num` for level output; of `h` it is 0
- * @param random derived from the request under a key of the CSP's: the same request has the same answer
+ * @param random for distance output derived from the request under a key of the CSP's: the same
+ * request has the same answer
+ * @param prepared for level output, a {@link freshZero} drawn ahead; used once
  */
 export async function answerScore(
   { plan, own }: CryptoServiceProviderRole,
@@ -144,13 +179,13 @@ export async function answerScore(
   { share, providerShare }: CspModel,
   request: readonly AdditiveCiphertext[],
   random: RandomSource,
+  prepared?: AdditiveCiphertext,
 ): Promise<{ answer: AdditiveCiphertext; share: bigint }> {
   const { field, answerBits, level } = plan;
-  const { key, zeros } = provider;
+  const { key } = provider;
   const [opened, zero] = await Promise.all([
     own.opening.open(request),
-    // Beyond |N| bits: uniform modulo the order of a generator that the service provider did not choose.
-    zeros.zeros(1, Infinity, random),
+    prepared ?? (level === undefined ? deriveZero(provider, random) : freshZero(provider, random)),
   ]);
   const { maskedFeatures, crossTerm } = unpackRequest(plan, opened);
 
@@ -162,7 +197,7 @@ export async function answerScore(
       : uniformBelow(room, random);
 
   const combined = elementAt(await providerShare.products([maskedFeatures]), 0);
-  const answer = key.add(key.sum(combined as AdditiveCiphertext, elementAt(zero, 0)), noise);
+  const answer = key.add(key.sum(combined as AdditiveCiphertext, zero), noise);
   return { answer, share: modulo(ownShare + noise, field.order) };
 }
 
@@ -194,11 +229,18 @@ function unpackRequest(
   };
 }
 
-/** Encrypt the service provider's share to itself, for the CSP to compute with. */
+/**
+ * Encrypt the service provider's share to itself, for the CSP to compute with. For level output the
+ * halves modulo `P`, of which the CSP takes the squares.
+ */
 export async function encryptProviderShare(
   key: AdditiveKey,
   { features }: CoefficientMasks,
   random: RandomSource,
+  { field, level }: Pick<PackingPlan, 'field' | 'level'>,
 ): Promise<AdditiveCiphertext[]> {
-  return key.encrypt(features, random);
+  const half = (field.order + 1n) / 2n;
+  const shares =
+    level === undefined ? features : features.map((mask) => (mask * half) % field.order);
+  return key.encrypt(shares, random);
 }

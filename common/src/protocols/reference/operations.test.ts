@@ -2,6 +2,7 @@ import { modInv } from 'bigint-crypto-utils';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
+import { testEngine } from '../../../../harness/src/local/engine.js';
 import { LocalBlindedArithmetic } from '../../../../harness/src/local/arithmetic.js';
 import { localParties, type LocalParties } from '../../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../../harness/src/local/randomness.js';
@@ -10,7 +11,6 @@ import type { Ciphertext } from '../../bcp/ciphertext.js';
 import { decrypt } from '../../bcp/keys.js';
 import type { GeneratorFamily } from '../../bcp/parameters.js';
 import { invertMatrix, multiplyMatrices } from '../../field/matrix.js';
-import { createPortableEngine } from '../../modular/index.js';
 import { acceptQuotients, answerQuotients, requestQuotients } from './divide.js';
 import { acceptInverse, answerInverse, MatrixMask, requestInverse } from './invert-matrix.js';
 import { acceptProducts, answerProducts, requestProducts } from './multiply.js';
@@ -20,7 +20,7 @@ import { Masks } from './roles.js';
 import { acceptDifferences, answerDifferences, requestDifferences } from './subtract.js';
 
 const LONG = process.env['DUOVEIL_LONG_TESTS'] === '1';
-const engine = createPortableEngine({ threads: 0 });
+const engine = testEngine();
 
 interface Case {
   readonly family: GeneratorFamily;

@@ -1,6 +1,7 @@
 import { modInv } from 'bigint-crypto-utils';
 import { describe, expect, it } from 'vitest';
 
+import { testEngine } from '../../../../harness/src/local/engine.js';
 import { LocalBlindedArithmetic } from '../../../../harness/src/local/arithmetic.js';
 import { localParties } from '../../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../../harness/src/local/randomness.js';
@@ -10,13 +11,12 @@ import { decrypt } from '../../bcp/keys.js';
 import type { GeneratorFamily } from '../../bcp/parameters.js';
 import { reconstruct } from '../../encoding/rational.js';
 import { multiplyMatrices } from '../../field/matrix.js';
-import { createPortableEngine } from '../../modular/index.js';
 import { uniformBelow } from '../../random.js';
 import { score } from './score.js';
 import { train } from './train.js';
 
 const LONG = process.env['DUOVEIL_LONG_TESTS'] === '1';
-const engine = createPortableEngine({ threads: 0 });
+const engine = testEngine();
 
 /** What a channel does over the window. */
 type Shape = 'random' | 'constant' | 'extremes' | 'zero';

@@ -8,6 +8,7 @@
 import { modInv } from 'bigint-crypto-utils';
 import { describe, expect, it } from 'vitest';
 
+import { testEngine } from '../../../../harness/src/local/engine.js';
 import { localParties, type LocalParties } from '../../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../../harness/src/local/randomness.js';
 import { chiSquare, suspicions } from '../../../../harness/src/statistics.js';
@@ -20,7 +21,6 @@ import {
   uniformInvertible,
   type Matrix,
 } from '../../field/matrix.js';
-import { createPortableEngine } from '../../modular/index.js';
 import { uniformBelow, uniformBits, type RandomSource } from '../../random.js';
 import { answerQuotients, requestQuotients } from './divide.js';
 import { answerInverse, requestInverse } from './invert-matrix.js';
@@ -37,7 +37,7 @@ const MATRIX_CALLS = LONG ? 2000 : 330;
 /** Of one series of calls; there are fewer than 50 honest ones below. */
 const SIGNIFICANCE = 1e-11;
 
-const engine = createPortableEngine({ threads: 0 });
+const engine = testEngine();
 const made = {
   residue: localParties(512, 'residue', engine, new SeededRandom('uniformity/residue')),
   bcp03: localParties(512, 'bcp03', engine, new SeededRandom('uniformity/bcp03')),

@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { describe, expect, it } from 'vitest';
 
+import { testEngine } from '../../../../harness/src/local/engine.js';
 import {
   makeVectors,
   replayVector,
@@ -13,10 +14,9 @@ import {
   type Vector,
   type VectorFile,
 } from '../../../../harness/src/local/vectors.js';
-import { createPortableEngine } from '../../modular/index.js';
 
 const FOLDER = new URL('../../../test/vectors/reference/', import.meta.url);
-const engine = createPortableEngine({ threads: 0 });
+const engine = testEngine();
 
 if (process.env['DUOVEIL_WRITE_VECTORS'] === '1') {
   mkdirSync(FOLDER, { recursive: true });

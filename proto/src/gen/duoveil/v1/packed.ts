@@ -36,6 +36,11 @@ export interface RegisterProviderKeyRequest {
   modulus: Buffer;
   /** g = x^(2N) mod N²; exactly as many bytes as N² has. */
   generator: Buffer;
+  /**
+   * N-th roots that show that N shares no factor with the number of units modulo N: 8 of them, each
+   * as many bytes as N has.
+   */
+  roots: Buffer[];
 }
 
 /** How later calls name the key. */
@@ -132,6 +137,11 @@ export interface ScoreRequest {
   sample: Buffer[];
   /** With level output: the session to compare in; 16 bytes. Otherwise empty. */
   sessionId: Buffer;
+  /**
+   * With level output: the instance of the session's extension; never used before in the session, so
+   * that the same request is never answered twice. Otherwise 0.
+   */
+  instance: number;
 }
 
 /** What the SP needs for its share, and with level output for the comparison. CSP to SP. */
@@ -146,8 +156,6 @@ export interface ScoreResponse {
 export interface ComparisonOffer {
   /** Names the comparison, for one `Compare`; 16 bytes. */
   comparisonId: Buffer;
-  /** The instance of the session's extension. */
-  instance: number;
   /** The CSP's message of correlated oblivious transfer: 128 columns of bits. */
   labels: Buffer;
 }
@@ -289,7 +297,7 @@ export const PackingShape: MessageFns<PackingShape> = {
 };
 
 function createBaseRegisterProviderKeyRequest(): RegisterProviderKeyRequest {
-  return { modulus: Buffer.alloc(0), generator: Buffer.alloc(0) };
+  return { modulus: Buffer.alloc(0), generator: Buffer.alloc(0), roots: [] };
 }
 
 export const RegisterProviderKeyRequest: MessageFns<RegisterProviderKeyRequest> = {
@@ -299,6 +307,9 @@ export const RegisterProviderKeyRequest: MessageFns<RegisterProviderKeyRequest> 
     }
     if (message.generator.length !== 0) {
       writer.uint32(18).bytes(message.generator);
+    }
+    for (const v of message.roots) {
+      writer.uint32(26).bytes(v!);
     }
     return writer;
   },
@@ -332,6 +343,14 @@ export const RegisterProviderKeyRequest: MessageFns<RegisterProviderKeyRequest> 
             message.generator = Buffer.from(reader.bytes());
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.roots.push(Buffer.from(reader.bytes()));
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -351,6 +370,7 @@ export const RegisterProviderKeyRequest: MessageFns<RegisterProviderKeyRequest> 
     const message = createBaseRegisterProviderKeyRequest();
     message.modulus = object.modulus ?? Buffer.alloc(0);
     message.generator = object.generator ?? Buffer.alloc(0);
+    message.roots = object.roots?.map((e) => e) || [];
     return message;
   },
 };
@@ -1020,7 +1040,7 @@ export const LoadModelResponse: MessageFns<LoadModelResponse> = {
 };
 
 function createBaseScoreRequest(): ScoreRequest {
-  return { modelId: Buffer.alloc(0), sample: [], sessionId: Buffer.alloc(0) };
+  return { modelId: Buffer.alloc(0), sample: [], sessionId: Buffer.alloc(0), instance: 0 };
 }
 
 export const ScoreRequest: MessageFns<ScoreRequest> = {
@@ -1033,6 +1053,9 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
     }
     if (message.sessionId.length !== 0) {
       writer.uint32(26).bytes(message.sessionId);
+    }
+    if (message.instance !== 0) {
+      writer.uint32(32).uint32(message.instance);
     }
     return writer;
   },
@@ -1074,6 +1097,14 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
             message.sessionId = Buffer.from(reader.bytes());
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.instance = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1094,6 +1125,7 @@ export const ScoreRequest: MessageFns<ScoreRequest> = {
     message.modelId = object.modelId ?? Buffer.alloc(0);
     message.sample = object.sample?.map((e) => e) || [];
     message.sessionId = object.sessionId ?? Buffer.alloc(0);
+    message.instance = object.instance ?? 0;
     return message;
   },
 };
@@ -1168,7 +1200,7 @@ export const ScoreResponse: MessageFns<ScoreResponse> = {
 };
 
 function createBaseComparisonOffer(): ComparisonOffer {
-  return { comparisonId: Buffer.alloc(0), instance: 0, labels: Buffer.alloc(0) };
+  return { comparisonId: Buffer.alloc(0), labels: Buffer.alloc(0) };
 }
 
 export const ComparisonOffer: MessageFns<ComparisonOffer> = {
@@ -1176,11 +1208,8 @@ export const ComparisonOffer: MessageFns<ComparisonOffer> = {
     if (message.comparisonId.length !== 0) {
       writer.uint32(10).bytes(message.comparisonId);
     }
-    if (message.instance !== 0) {
-      writer.uint32(16).uint32(message.instance);
-    }
     if (message.labels.length !== 0) {
-      writer.uint32(26).bytes(message.labels);
+      writer.uint32(18).bytes(message.labels);
     }
     return writer;
   },
@@ -1207,15 +1236,7 @@ export const ComparisonOffer: MessageFns<ComparisonOffer> = {
             continue;
           }
           case 2: {
-            if (tag !== 16) {
-              break;
-            }
-
-            message.instance = reader.uint32();
-            continue;
-          }
-          case 3: {
-            if (tag !== 26) {
+            if (tag !== 18) {
               break;
             }
 
@@ -1240,7 +1261,6 @@ export const ComparisonOffer: MessageFns<ComparisonOffer> = {
   fromPartial(object: DeepPartial<ComparisonOffer>): ComparisonOffer {
     const message = createBaseComparisonOffer();
     message.comparisonId = object.comparisonId ?? Buffer.alloc(0);
-    message.instance = object.instance ?? 0;
     message.labels = object.labels ?? Buffer.alloc(0);
     return message;
   },
@@ -1665,7 +1685,10 @@ export const PackedServiceService = {
     responseSerialize: (value: LoadModelResponse): Buffer => Buffer.from(LoadModelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): LoadModelResponse => LoadModelResponse.decode(value),
   },
-  /** Scoring, steps 1 and 2. */
+  /**
+   * Scoring, steps 1 and 2. With distance output the same request has the same answer; with level
+   * output it is refused.
+   */
   score: {
     path: "/duoveil.v1.PackedService/Score" as const,
     requestStream: false as const,
@@ -1725,7 +1748,10 @@ export interface PackedServiceServer extends UntypedServiceImplementation {
   keepCoefficients: handleUnaryCall<KeepCoefficientsRequest, KeepCoefficientsResponse>;
   /** Puts a model back that the CSP's cache has lost. */
   loadModel: handleUnaryCall<LoadModelRequest, LoadModelResponse>;
-  /** Scoring, steps 1 and 2. */
+  /**
+   * Scoring, steps 1 and 2. With distance output the same request has the same answer; with level
+   * output it is refused.
+   */
   score: handleUnaryCall<ScoreRequest, ScoreResponse>;
   /** Base oblivious transfers, step 1: opens a session for comparisons. */
   offerTransfers: handleUnaryCall<OfferTransfersRequest, OfferTransfersResponse>;
@@ -1819,7 +1845,10 @@ export interface PackedServiceClient extends Client {
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: LoadModelResponse) => void,
   ): ClientUnaryCall;
-  /** Scoring, steps 1 and 2. */
+  /**
+   * Scoring, steps 1 and 2. With distance output the same request has the same answer; with level
+   * output it is refused.
+   */
   score(
     request: ScoreRequest,
     callback: (error: ServiceError | null, response: ScoreResponse) => void,
