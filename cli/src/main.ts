@@ -9,6 +9,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   demo: async () => (await import('@duoveil/harness/run')).demoCommand(),
   csp: async () => (await import('@duoveil/csp/cli')).cspCommand(),
   sp: async () => (await import('@duoveil/service-provider/cli')).spCommand(),
+  bench: async () => (await import('@duoveil/bench')).benchCommand(),
   gateway: async () => (await import('@duoveil/gateway/cli')).gatewayCommand(),
   ca: () => Promise.resolve(caCommand()),
 };

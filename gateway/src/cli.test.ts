@@ -63,6 +63,7 @@ const connection = () => ['--sp', bed.sp.address, '--tls', tls, '--state', state
 const enrolment = () => [
   ...['enrol', ...connection(), '--parameters-digest', PARAMETERS.digest],
   ...['--insecure-key-bits', '--channels', 'HR,SpO2', '--window', '4'],
+  ...['--suite', 'reference'],
 ];
 
 describe('duoveil gateway', () => {

@@ -9,7 +9,7 @@ import {
   requirePinned,
 } from '@duoveil/common/bcp';
 import type { EncodedKey, ParametersDigest, PublicParameters } from '@duoveil/common/bcp';
-import { requireFits } from '@duoveil/common/encoding';
+import { policyToJson, requireFits } from '@duoveil/common/encoding';
 import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
@@ -133,10 +133,13 @@ function requireSame(
     ['trustDomain', known.trustDomain, wanted.trustDomain],
     ['parameters', known.parameters.digest, parameters.digest],
     ['schema', JSON.stringify(known.schema), JSON.stringify(wanted.schema)],
-    ...Object.keys(known.policy).map((name): [string, unknown, unknown] => {
-      const field = name as keyof MonitoringPolicy;
-      return [field, known.policy[field], wanted.policy[field]];
-    }),
+    ...Object.entries(policyToJson(known.policy)).map(
+      ([field, value]): [string, unknown, unknown] => [
+        field,
+        JSON.stringify(value),
+        JSON.stringify(policyToJson(wanted.policy)[field]),
+      ],
+    ),
   ];
   const field = pairs.find(([, a, b]) => a !== b)?.[0];
   if (field === undefined) return;

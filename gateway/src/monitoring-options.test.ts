@@ -35,8 +35,24 @@ describe('parseMonitoringOptions', () => {
       baseline: 'fixed',
       retrainEvery: 0,
       thresholdScaled: BigInt(Math.round(2 ** 16 * 11.143286781877796)),
-      suite: 'reference',
-      output: 'distance',
+      higherThresholdsScaled: [13.276704135987625, 18.46682695290318].map((threshold) =>
+        BigInt(Math.round(2 ** 16 * threshold)),
+      ),
+      suite: 'packed',
+      output: 'level',
+    });
+  });
+
+  it('has one threshold and distance output with the reference suite', async () => {
+    const { policy } = await parseMonitoringOptions({ suite: 'reference' });
+    expect(policy).toMatchObject({ output: 'distance', higherThresholdsScaled: [] });
+  });
+
+  it('reads several thresholds for levels', async () => {
+    const { policy } = await parseMonitoringOptions({ threshold: '1, 2,4' });
+    expect(policy).toMatchObject({
+      thresholdScaled: 65_536n,
+      higherThresholdsScaled: [131_072n, 262_144n],
     });
   });
 
@@ -87,8 +103,14 @@ describe('parseMonitoringOptions', () => {
     [{ baseline: 'rolling', retrainEvery: '0' }, '--retrain-every', 'at least 1'],
     [{ retrainEvery: '-1' }, '--retrain-every', 'must be a whole number'],
     [{ suite: 'fast' }, '--suite', 'must be one of reference, packed'],
-    [{ suite: 'packed' }, '--suite', 'packed is not available'],
-    [{ output: 'level' }, '--output', 'must be distance with the reference suite'],
+    [{ suite: 'none' }, '--suite', 'must be one of'],
+    [
+      { suite: 'reference', output: 'level' },
+      '--output',
+      'must be distance with the reference suite',
+    ],
+    [{ quantile: '0.99,0.9' }, '--threshold or --quantile', 'must be ascending'],
+    [{ output: 'distance', quantile: '0.9,0.99' }, '--threshold or --quantile', 'must be empty'],
     [{ output: 'all' }, '--output', 'must be one of distance, level'],
   ])('refuses %j', async (values, option, message) => {
     const error: unknown = await parseMonitoringOptions(values).catch((thrown: unknown) => thrown);

@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 import { Bcp, parseParametersDigest } from '@duoveil/common/bcp';
 import { loadEngine } from '@duoveil/common/modular';
 import { AdditiveKey, generateAdditiveKey } from '@duoveil/common/paillier';
@@ -61,6 +63,8 @@ export async function serve(settings: SpSettings): Promise<void> {
   logger.info('arithmetic engine', { engine: engine.kind });
 
   const stop = new AbortController();
+  // Every patient's monitor listens, and every call to the CSP.
+  setMaxListeners(0, stop.signal);
   const parameters = await retrying(() => fetchParameters(csp, pinned, engine), {
     deadlineMs: 60_000,
     baseMs: 200,

@@ -74,7 +74,8 @@ export async function decrypt(
 }
 
 /**
- * `L(u) = (u - 1)/N`, an exact division. An unchecked `L` of a chosen `u` gives the factors of `N` away.
+ * `L(u) = (u - 1)/N`, an exact division: an unchecked one answers about chosen `u` what nobody but the
+ * holder of the key could know.
  * @throws DuoveilError `DECRYPTION_FAILED` where `u` is not 1 modulo `N`.
  */
 export function exactL(u: bigint, modulus: bigint): bigint {

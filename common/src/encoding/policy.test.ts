@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parsePolicy } from './policy.js';
+import { parsePolicy, policyToJson } from './policy.js';
 import { selectChannels } from './schema.js';
 
 const schema = selectChannels(['HR', 'RESP']);
@@ -8,6 +8,7 @@ const good = {
   baseline: 'rolling',
   retrainEvery: 10,
   thresholdScaled: 730_286n,
+  higherThresholdsScaled: [870_068n, 1_210_174n],
   suite: 'packed',
   output: 'level',
 };
@@ -16,6 +17,26 @@ describe('parsePolicy', () => {
   it('accepts a policy as it is', () => {
     expect(parsePolicy(good, schema, 'test')).toEqual(good);
     expect(parsePolicy({ ...good, thresholdScaled: 5 }, schema, 'test').thresholdScaled).toBe(5n);
+  });
+
+  it('comes back from JSON', () => {
+    const policy = parsePolicy(good, schema, 'test');
+    const json: unknown = JSON.parse(JSON.stringify(policyToJson(policy)));
+    expect(parsePolicy(json, schema, 'test')).toEqual(policy);
+  });
+
+  it.each([
+    ['not ascending', [1_210_174n, 870_068n]],
+    ['not above the first', [730_286n]],
+    ['too many', Array.from({ length: 15 }, (_, i) => 730_287n + BigInt(i))],
+  ])('refuses thresholds that are %s', (_, higherThresholdsScaled) => {
+    expect(() => parsePolicy({ ...good, higherThresholdsScaled }, schema, 'test')).toThrow(
+      /higherThresholdsScaled/,
+    );
+  });
+
+  it('knows levels with level output only', () => {
+    expect(() => parsePolicy({ ...good, output: 'distance' }, schema, 'test')).toThrow(/levels/);
   });
 
   it('forgets what a fixed baseline ignores', () => {

@@ -104,21 +104,44 @@ export class Comb {
   readonly #blockBits: number;
   readonly #tables: readonly (readonly bigint[])[];
 
-  constructor(modulus: bigint, base: bigint, maxExponentBits: number) {
+  private constructor(modulus: bigint, layout: CombLayout, tables: readonly (readonly bigint[])[]) {
     this.#modulus = modulus;
-    this.#rowBits = Math.ceil(maxExponentBits / COMB_TEETH);
-    this.#blockBits = Math.ceil(this.#rowBits / COMB_BLOCKS);
+    this.#rowBits = layout.rowBits;
+    this.#blockBits = layout.blockBits;
+    this.#tables = tables;
+  }
+
+  /**
+   * Build the table: some 3,000 products for an exponent of 2,048 bits.
+   * @param turn is awaited between any two short stretches of work
+   */
+  static async build(
+    modulus: bigint,
+    base: bigint,
+    maxExponentBits: number,
+    turn: () => Promise<void>,
+  ): Promise<Comb> {
+    const rowBits = Math.ceil(maxExponentBits / COMB_TEETH);
+    const blockBits = Math.ceil(rowBits / COMB_BLOCKS);
+    const squared = async (value: bigint, times: number): Promise<bigint> => {
+      let result = value;
+      for (let i = 0; i < times; i++) result = (result * result) % modulus;
+      await turn();
+      return result;
+    };
+    let teeth = [base % modulus];
+    while (teeth.length < COMB_TEETH) teeth.push(await squared(teeth.at(-1) ?? 1n, rowBits));
     const tables: bigint[][] = [];
-    let teeth = this.#teethOf(base);
     for (let block = 0; block < COMB_BLOCKS; block++) {
       const table = [1n];
       for (const tooth of teeth) {
         table.push(...table.map((entry) => (entry * tooth) % modulus));
+        await turn();
       }
       tables.push(table);
-      teeth = teeth.map((tooth) => this.#squared(tooth, this.#blockBits));
+      teeth = await Promise.all(teeth.map((tooth) => squared(tooth, blockBits)));
     }
-    this.#tables = tables;
+    return new Comb(modulus, { rowBits, blockBits }, tables);
   }
 
   /** `base^exponent`; the exponent has at most the bits that the comb was made for. */
@@ -140,18 +163,9 @@ export class Comb {
     }
     return result;
   }
+}
 
-  #teethOf(base: bigint): bigint[] {
-    const teeth = [base % this.#modulus];
-    while (teeth.length < COMB_TEETH) {
-      teeth.push(this.#squared(teeth.at(-1) ?? 1n, this.#rowBits));
-    }
-    return teeth;
-  }
-
-  #squared(value: bigint, times: number): bigint {
-    let result = value;
-    for (let i = 0; i < times; i++) result = (result * result) % this.#modulus;
-    return result;
-  }
+interface CombLayout {
+  readonly rowBits: number;
+  readonly blockBits: number;
 }

@@ -145,9 +145,8 @@ class PortableFixedProducts implements FixedProducts {
       }
     }
     const modulus = this.#modulus;
-    const combs = await (this.#combs ??= mapYielding(
-      this.bases,
-      (base) => new Comb(modulus, base, this.maxExponentBits),
+    const combs = await (this.#combs ??= Promise.all(
+      this.bases.map((base) => Comb.build(modulus, base, this.maxExponentBits, () => nextTurn())),
     ));
     return mapYielding(lists, (exponents) =>
       combs.reduce((product, comb, i) => (product * comb.power(exponents[i] ?? 0n)) % modulus, 1n),

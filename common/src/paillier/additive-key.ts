@@ -49,7 +49,8 @@ export class AdditiveKey implements AdditiveParameters {
   readonly elementBytes: number;
   readonly ring: Ring;
   readonly #engine: ModularEngine;
-  readonly #powers: FixedBase;
+  /** Powers of the generator, by the bits of the exponents that a table is for. */
+  readonly #tables = new Map<number, FixedBase>();
 
   constructor({ modulus, generator }: AdditiveParameters, engine: ModularEngine) {
     this.modulus = modulus;
@@ -58,7 +59,6 @@ export class AdditiveKey implements AdditiveParameters {
     this.elementBytes = Math.ceil((2 * this.bits) / 8);
     this.ring = engine.ring(modulus * modulus);
     this.#engine = engine;
-    this.#powers = this.ring.fixedBase(generator, this.bits + STATISTICAL_BITS);
   }
 
   /** Bits of the exponent of a fresh encryption. */
@@ -82,9 +82,9 @@ export class AdditiveKey implements AdditiveParameters {
     exponentBits: number,
     random: RandomSource,
   ): Promise<AdditiveCiphertext[]> {
-    const bits = Math.min(exponentBits, this.bits + STATISTICAL_BITS);
+    const bits = Math.min(exponentBits, this.#longestBits);
     const exponents = Array.from({ length: count }, () => uniformBits(bits, random));
-    return (await this.#powers.power(exponents)) as AdditiveCiphertext[];
+    return (await this.#powersOf(bits).power(exponents)) as AdditiveCiphertext[];
   }
 
   /** Add a constant: `c·(1 + kN)`. */
@@ -105,6 +105,25 @@ export class AdditiveKey implements AdditiveParameters {
       terms.map(({ ciphertext, factor }) => ({ base: ciphertext, exponent: factor })),
     );
     return (await this.ring.multiPowers(jobs)) as AdditiveCiphertext[];
+  }
+
+  get #longestBits(): number {
+    return this.bits + STATISTICAL_BITS;
+  }
+
+  /**
+   * A table costs as much to read as its longest exponent: shorter ones have tables of their own.
+   * Lengths follow from the packing plan alone and hide nothing.
+   */
+  #powersOf(exponentBits: number): FixedBase {
+    const granules = Math.ceil(exponentBits / TABLE_GRANULE);
+    const bits = Math.min(granules * TABLE_GRANULE, this.#longestBits);
+    let table = this.#tables.get(bits);
+    if (table === undefined) {
+      table = this.ring.fixedBase(this.generator, bits);
+      this.#tables.set(bits, table);
+    }
+    return table;
   }
 
   /** Encode at fixed width. */
@@ -135,6 +154,9 @@ export class AdditiveKey implements AdditiveParameters {
 }
 
 const one = 1n as AdditiveCiphertext;
+
+/** Exponents are told apart by their length in multiples of this many bits: a key has few tables. */
+const TABLE_GRANULE = 256;
 
 function invalid(field: string, requirement: string): Error {
   return duoveilError('CIPHERTEXT_INVALID', `${field} ${requirement}`, { field });

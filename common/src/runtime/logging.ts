@@ -146,6 +146,8 @@ class BackedLogger implements Logger {
   }
 
   #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    // The backend formats a line before it looks at the level.
+    if (!this.#backend.isLevelEnabled(level)) return;
     this.#backend.log({ ...this.#bound, ...fields, level, message });
   }
 }

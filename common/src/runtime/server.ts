@@ -1,4 +1,5 @@
 /** A party's server: gRPC over mutual TLS, with health, limits, and an orderly end. */
+import { setMaxListeners } from 'node:events';
 import { logVerbosity, Server, setLogVerbosity } from '@grpc/grpc-js';
 import type { ServerCredentials, ServiceDefinition, UntypedHandleCall } from '@grpc/grpc-js';
 import { duoveilError } from '../errors.js';
@@ -66,6 +67,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
   const draining = new AbortController();
   const stopped = new AbortController();
+  // Every call in progress listens, and there may be any number of them.
+  setMaxListeners(0, draining.signal, stopped.signal);
   const environment: HandlerEnvironment = {
     trustDomain: options.tls.identity.trustDomain,
     logger: options.logger,

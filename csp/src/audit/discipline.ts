@@ -29,15 +29,21 @@ export class Discipline {
     patient: string,
     { identity }: CallContext,
   ): Promise<void> {
-    try {
+    await this.#noting(method, patient, async () => {
       this.requireAllowed(output);
       await this.#budgets.spend(patient, formatIdentity(identity));
-    } catch (error) {
-      const { code } = toDuoveilError(error);
-      await this.#audit.append({ event: 'refused', method, patient, code });
-      throw error;
-    }
+    });
     if (output === 'distance') await this.#audit.append({ event: 'distance', method, patient });
+  }
+
+  /**
+   * May a call be answered from which distances follow, though it is not yet one? It costs nothing.
+   * @throws DuoveilError `OUTPUT_NOT_ALLOWED`; the refusal is in the audit log
+   */
+  async permit(method: string, patient: string): Promise<void> {
+    await this.#noting(method, patient, () => {
+      this.requireAllowed('distance');
+    });
   }
 
   /** @throws DuoveilError `OUTPUT_NOT_ALLOWED` */
@@ -48,6 +54,17 @@ export class Discipline {
         'distance output is switched off here: use level output, or switch it on with --allow-distance',
         { output },
       );
+    }
+  }
+
+  /** Do something; where it is refused, the audit log says so. */
+  async #noting(method: string, patient: string, work: () => Promise<void> | void): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      const { code } = toDuoveilError(error);
+      await this.#audit.append({ event: 'refused', method, patient, code });
+      throw error;
     }
   }
 }

@@ -48,24 +48,24 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
   const { random } = environment;
   return implement(BlindedArithmeticServiceService, {
     subtract: unary(options, async ({ keyId, pairs }) => {
-      const csp = roleUnder(keyId, environment);
+      const csp = await permitted('Subtract', keyId, environment);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerDifferences(csp, masked, random), environment) };
     }),
     multiply: unary(options, async ({ keyId, pairs }) => {
-      const csp = roleUnder(keyId, environment);
+      const csp = await permitted('Multiply', keyId, environment);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerProducts(csp, masked, random), environment) };
     }),
     divide: unary(options, async ({ keyId, divisor, values }) => {
-      const csp = roleUnder(keyId, environment);
+      const csp = await permitted('Divide', keyId, environment);
       requireThat(divisor >= 1, 'divisor', 'must be at least 1');
       const openings = await decodeValues(values, 'values', environment);
       const answer = await answerQuotients(csp, openings, BigInt(divisor), random);
       return { results: encode(answer, environment) };
     }),
     invertMatrix: unary(options, async ({ keyId, dimension, entries }) => {
-      const csp = roleUnder(keyId, environment);
+      const csp = await permitted('InvertMatrix', keyId, environment);
       requireThat(
         dimension >= 1 && dimension <= MAX_DIMENSION,
         'dimension',
@@ -87,6 +87,20 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
       return { values: opened.map((value) => bytesFromInteger(value, width)) };
     }),
   });
+}
+
+/**
+ * Whatever is computed here is encrypted under a key of the caller's choice, which may be its own: who
+ * may not learn distances may not have it computed either.
+ * @throws DuoveilError `OUTPUT_NOT_ALLOWED`
+ */
+async function permitted(
+  method: string,
+  keyId: Uint8Array,
+  environment: ArithmeticEnvironment,
+): Promise<CryptoServiceProviderRole> {
+  await environment.discipline.permit(method, environment.keys.find(keyId).patient);
+  return roleUnder(keyId, environment);
 }
 
 function roleUnder(

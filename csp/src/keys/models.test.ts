@@ -10,6 +10,7 @@ import { packedKeys, packedRoles } from '../../../harness/src/local/packed.js';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import { schemaOfBits } from '../../../harness/src/local/schemas.js';
 import { Models } from './models.js';
+import { ZeroPool } from './zero-pool.js';
 
 const engine = testEngine();
 afterAll(() => engine.close());
@@ -87,18 +88,18 @@ describe('a sealed share', () => {
 describe('the models', () => {
   const load = async (count: number) => {
     const { roles, share, shape, models, sealed } = await stage();
+    const provider = { ...roles.keys.provider, pool: new ZeroPool(roles.keys.provider) };
     const masks = { ...share, features: [1n, 2n] };
-    const list = await encryptProviderShare(roles.sp.own.key, masks, random);
+    const list = await encryptProviderShare(roles.sp.own.key, masks, random, roles.plan);
     const names = Array.from({ length: count }, (_, i) => {
       const bytes = Buffer.concat([sealed, Buffer.from(String(i))]);
-      return models.load(patient, bytes, Buffer.alloc(32), shape, share, roles.keys.provider, list);
+      return models.load(patient, bytes, Buffer.alloc(32), shape, share, provider, list);
     });
-    return { roles, share, shape, models, sealed, list, names };
+    return { provider, share, shape, models, sealed, list, names };
   };
 
   it('are found by names that follow from share, provider key and sealed share', async () => {
-    const { models, names, sealed, shape, share, roles, list } = await load(1);
-    const { provider } = roles.keys;
+    const { models, names, sealed, shape, share, provider, list } = await load(1);
     const name = elementAt(names, 0);
     expect(name).toHaveLength(32);
     expect(models.find(name).model.share).toEqual(share);
@@ -127,7 +128,7 @@ describe('the models', () => {
       Buffer.alloc(32),
       more.shape,
       more.share,
-      more.roles.keys.provider,
+      more.provider,
       more.list,
     );
     expect(() => models.find(second)).toThrow(

@@ -34,8 +34,6 @@ import {
   encryptProviderShare,
   invertGram,
   keepCoefficients,
-  keepCrossTerms,
-  keepProviderShare,
   maskCoefficients,
   maskGram,
   maskSums,

@@ -41,6 +41,8 @@ export interface ServerOptions {
   /** May the service provider learn distances? */
   readonly allowDistance: boolean;
   readonly logLevel: LogLevel;
+  /** Added to the environment of both. */
+  readonly environment?: Readonly<Record<string, string>>;
   /** Called with each line of a server's log. */
   readonly onLog: (line: string) => void;
 }
@@ -197,7 +199,7 @@ export class Servers {
           ...(this.#options.allowDistance ? ['--allow-distance'] : []),
           ...how.arguments,
         ],
-        ...(how.environment && { environment: how.environment }),
+        environment: { ...this.#options.environment, ...how.environment },
         onLog: this.#options.onLog,
       }),
       ({ signal }) => {

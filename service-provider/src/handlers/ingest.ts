@@ -81,6 +81,8 @@ function acknowledged(sequence: bigint): IngestResponse {
 class Intake {
   /** The sequence number that is expected next. */
   next: number;
+  /** At least this many samples have a decision. */
+  #decided = 0;
   readonly #environment: IngestEnvironment;
   readonly #watched: Watched;
   readonly #superseded: AbortSignal;
@@ -109,7 +111,7 @@ class Intake {
   /** When this resolves, the sample is on disk. One that is there already must be the same. */
   async accept(sample: Sample, signal: AbortSignal): Promise<void> {
     const { bcp, store, clock } = this.#environment;
-    const { patient, suite, bell } = this.#watched;
+    const { patient, suite, arrivals } = this.#watched;
     if (this.#superseded.aborted) {
       throw duoveilError('NOT_READY', "a newer stream of this patient's has taken over");
     }
@@ -140,7 +142,7 @@ class Intake {
       clock.now(),
     );
     this.next += 1;
-    bell.ring();
+    arrivals.ring();
   }
 
   async #requireSame(sequence: bigint, digest: Buffer): Promise<void> {
@@ -167,12 +169,12 @@ class Intake {
 
   /** Wait until the monitor has caught up: gRPC's flow control then slows the gateway down. */
   async #room(signal: AbortSignal): Promise<void> {
-    const { bell, patient } = this.#watched;
-    for (;;) {
-      const heard = bell.count;
-      const decided = await this.#environment.store.decisions.last(patient.id);
-      if (this.next - decided <= BACKLOG || signal.aborted) return;
-      await bell.next(heard, signal);
+    const { progress, patient } = this.#watched;
+    // Looked up only where what is known does not say that there is room: it can only have grown.
+    while (this.next - this.#decided > BACKLOG && !signal.aborted) {
+      const heard = progress.count;
+      this.#decided = await this.#environment.store.decisions.last(patient.id);
+      if (this.next - this.#decided > BACKLOG) await progress.next(heard, signal);
     }
   }
 }

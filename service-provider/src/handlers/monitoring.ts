@@ -22,12 +22,12 @@ export async function* watch(
       field: 'from_sequence',
     });
   }
-  const { bell } = monitors.of(patient);
+  const { progress } = monitors.of(patient);
   const from = Number(request.fromSequence);
   let next = from;
   let model = 0;
   for (;;) {
-    const heard = bell.count;
+    const heard = progress.count;
     const decisions = await store.decisions.list(patient, next, PAGE);
     const trainings = await store.models.trainings(patient, model, from - 1);
     for (const decision of decisions) {
@@ -43,7 +43,7 @@ export async function* watch(
       model = training.number;
       yield trainedEvent(training);
     }
-    if (decisions.length < PAGE) await bell.next(heard, context.signal);
+    if (decisions.length < PAGE) await progress.next(heard, context.signal);
     if (context.signal.aborted) return;
   }
 }

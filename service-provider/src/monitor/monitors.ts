@@ -10,7 +10,10 @@ import type { PatientSuite, SuiteFactory } from './suite.js';
 export interface Watched {
   readonly patient: Patient;
   readonly suite: PatientSuite;
-  readonly bell: Bell;
+  /** Rung when a sample came in. */
+  readonly arrivals: Bell;
+  /** Rung when a decision was made or a model trained. */
+  readonly progress: Bell;
 }
 
 /** All patients' monitors. Different patients are worked on concurrently. */
@@ -50,14 +53,14 @@ export class Monitors {
   watch(patient: Patient): void {
     if (this.#watched.has(patient.id)) return;
     const suite = this.#suiteOf(patient);
-    const bell = new Bell();
-    this.#watched.set(patient.id, { patient, suite, bell });
+    const bells = { arrivals: new Bell(), progress: new Bell() };
+    this.#watched.set(patient.id, { patient, suite, ...bells });
     const monitor = new PatientMonitor(patient, suite, {
       store: this.#store,
       clock: this.#clock,
       sleep: this.#sleep,
       logger: this.#logger.child({ patient: patient.id }),
-      bell,
+      ...bells,
     });
     const running = monitor.run(this.#stop).finally(() => {
       this.#running.delete(running);

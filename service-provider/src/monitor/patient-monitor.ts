@@ -14,8 +14,10 @@ export interface MonitorEnvironment {
   readonly clock: Clock;
   readonly sleep: Sleep;
   readonly logger: Logger;
-  /** Rung when a sample came in, and by the monitor when a decision was made or a model trained. */
-  readonly bell: Bell;
+  /** Rung when a sample came in. */
+  readonly arrivals: Bell;
+  /** Rung by the monitor when a decision was made or a model trained. */
+  readonly progress: Bell;
 }
 
 /** How long to wait after a failure before trying the same step again, in milliseconds. */
@@ -50,17 +52,17 @@ export class PatientMonitor {
 
   /** Watch until the signal is aborted. A step in progress is finished first. */
   async run(stop: AbortSignal): Promise<void> {
-    const { bell, sleep } = this.#environment;
+    const { arrivals, progress, sleep } = this.#environment;
     let position: Position | undefined;
     let pauseMs: number = PAUSE_MS.first;
     while (!stop.aborted) {
-      const heard = bell.count;
+      const heard = arrivals.count;
       try {
         position ??= await this.#position();
         const progressed = await this.#step(position);
         pauseMs = PAUSE_MS.first;
-        if (progressed) bell.ring();
-        else await bell.next(heard, stop);
+        if (progressed) progress.ring();
+        else await arrivals.next(heard, stop);
       } catch (error) {
         if (isAborted(stop)) return;
         position = undefined;

@@ -1,4 +1,4 @@
-import { Kysely, Migrator, SqliteDialect } from 'kysely';
+import { Kysely, Migrator, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import Database from 'libsql';
 
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
@@ -24,7 +24,9 @@ export async function openDatabase(file: string): Promise<Connection> {
     database.pragma('journal_mode = WAL');
     database.pragma('synchronous = FULL');
     database.pragma('foreign_keys = ON');
-    const connection = new Kysely<Tables>({ dialect: new SqliteDialect({ database }) });
+    const connection = new Kysely<Tables>({
+      dialect: new SqliteDialect({ database: keepingStatements(database) }),
+    });
     const { error } = await new Migrator({
       db: connection,
       provider: migrations,
@@ -35,6 +37,28 @@ export async function openDatabase(file: string): Promise<Connection> {
     }
     return connection;
   });
+}
+
+/** Statements that are kept at most: the store has some twenty. */
+const STATEMENTS = 128;
+
+/** The same database, with statements that are prepared once and not again for every query. */
+function keepingStatements(database: Database.Database): SqliteDatabase {
+  const statements = new Map<string, SqliteStatement>();
+  return {
+    prepare: (text) => {
+      let statement = statements.get(text);
+      if (statement === undefined) {
+        statement = database.prepare(text);
+        if (statements.size < STATEMENTS) statements.set(text, statement);
+      }
+      return statement;
+    },
+    close: () => {
+      statements.clear();
+      database.close();
+    },
+  };
 }
 
 /**

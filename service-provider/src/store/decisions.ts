@@ -1,6 +1,7 @@
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { storing, type Connection } from './database.js';
+import type { GroupCommit } from './group-commit.js';
 import { forgetCiphertexts } from './samples.js';
 import type { DecisionRow } from './tables.js';
 
@@ -31,9 +32,11 @@ export interface Decision {
 /** Reads and writes decisions. Each is written once: a second one for the same sample is refused by the key. */
 export class DecisionStore {
   readonly #db: Connection;
+  readonly #commits: GroupCommit;
 
-  constructor(db: Connection) {
+  constructor(db: Connection, commits: GroupCommit) {
     this.#db = db;
+    this.#commits = commits;
   }
 
   /** The last sequence number that has a decision; 0 where there is none. */
@@ -75,7 +78,7 @@ export class DecisionStore {
   ): Promise<void> {
     const scored = outcome.kind === 'scored' ? outcome : undefined;
     await storing(() =>
-      this.#db.transaction().execute(async (transaction) => {
+      this.#commits.write(async (transaction) => {
         await transaction
           .insertInto('decisions')
           .values({

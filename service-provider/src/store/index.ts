@@ -2,6 +2,7 @@ import type { PublicParameters } from '@duoveil/common/bcp';
 
 import { openDatabase } from './database.js';
 import { DecisionStore } from './decisions.js';
+import { GroupCommit } from './group-commit.js';
 import { ModelStore } from './models.js';
 import { bindParameters } from './parameters.js';
 import { PatientStore } from './patients.js';
@@ -34,11 +35,12 @@ export async function openStore(file: string, parameters: PublicParameters): Pro
     await db.destroy();
     throw error;
   }
+  const commits = new GroupCommit(db);
   return {
     patients: new PatientStore(db),
-    samples: new SampleStore(db, parameters),
+    samples: new SampleStore(db, commits, parameters),
     models: new ModelStore(db),
-    decisions: new DecisionStore(db),
+    decisions: new DecisionStore(db, commits),
     close: () => db.destroy(),
   };
 }

@@ -3,6 +3,7 @@ import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf, packCiphertexts, unpackCiphertexts } from './blobs.js';
 import { storing, type Connection } from './database.js';
+import type { GroupCommit } from './group-commit.js';
 
 /** A sample as the service provider holds it. */
 export interface StoredSample {
@@ -14,10 +15,12 @@ export interface StoredSample {
 /** Reads and writes the encrypted samples. */
 export class SampleStore {
   readonly #db: Connection;
+  readonly #commits: GroupCommit;
   readonly #parameters: PublicParameters;
 
-  constructor(db: Connection, parameters: PublicParameters) {
+  constructor(db: Connection, commits: GroupCommit, parameters: PublicParameters) {
     this.#db = db;
+    this.#commits = commits;
     this.#parameters = parameters;
   }
 
@@ -53,18 +56,18 @@ export class SampleStore {
     digest: Uint8Array,
     now: Date,
   ): Promise<void> {
-    await storing(async () => {
-      await this.#db
-        .insertInto('samples')
-        .values({
-          patient,
-          sequence,
-          digest,
-          ciphertexts: packCiphertexts(ciphertexts, this.#parameters),
-          received_at: now.toISOString(),
-        })
-        .execute();
-    });
+    const row = {
+      patient,
+      sequence,
+      digest,
+      ciphertexts: packCiphertexts(ciphertexts, this.#parameters),
+      received_at: now.toISOString(),
+    };
+    await storing(() =>
+      this.#commits.write(async (transaction) => {
+        await transaction.insertInto('samples').values(row).execute();
+      }),
+    );
   }
 
   /** One sample, or undefined where it is not there (yet). */

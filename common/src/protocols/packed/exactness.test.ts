@@ -228,7 +228,13 @@ describe('the packed suite', () => {
     { bits: 512, name: 'two, cross term in its own', b: [8, 8, 8], plaintexts: 2, at: 2 },
     { bits: 512, name: 'three, cross term on the last', b: [18, 3, 3], plaintexts: 3, at: 2 },
     { bits: 1024, name: 'one, cross term riding', b: [12, 12], plaintexts: 1, at: 0 },
-    { bits: 1024, name: 'several, the largest schema', b: Array(8).fill(9), plaintexts: 4, at: 4 },
+    {
+      bits: 1024,
+      name: 'several, the largest schema',
+      b: Array<number>(8).fill(9),
+      plaintexts: 4,
+      at: 4,
+    },
   ] as { bits: TestModulusBits; name: string; b: number[]; plaintexts: number; at: number }[])(
     'is exact with $name, at $bits bits',
     async ({ bits, b, plaintexts, at }) => {

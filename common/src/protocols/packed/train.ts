@@ -25,7 +25,6 @@ import { modInv as modularInverse } from 'bigint-crypto-utils';
 
 import { maskedOpening, type Ciphertext, type MaskedOpening } from '../../bcp/ciphertext.js';
 import { pack, unpack, type PackingPlan, type SlotLayout } from '../../encoding/packing-plan.js';
-import { duoveilError } from '../../errors.js';
 import {
   invertMatrix,
   multiplyMatrices,
@@ -134,10 +133,7 @@ export async function maskGram(
   return { matrix: inParts(combined, parts), mask: { factor, determinant } };
 }
 
-/**
- * Step 4, CSP: open `M`, and send its inverse column by column.
- * @throws DuoveilError `MESSAGE_INVALID` where what was sent is singular
- */
+/** Step 4, CSP: open `M`, and send its inverse column by column; zeros where it has none. */
 export async function invertGram(
   { plan, own }: CryptoServiceProviderRole,
   matrix: PackedLines,
@@ -148,11 +144,12 @@ export async function invertGram(
   const masked = opened.map((plaintexts) =>
     unpackAll(plaintexts, matrixSlots, p + 1).map((entry) => modulo(entry, field.order)),
   );
-  const inverted = invertMatrix(masked, field.order);
-  if (inverted === undefined) {
-    throw duoveilError('MESSAGE_INVALID', 'matrix must be invertible', { field: 'matrix' });
-  }
-  const { inverse, determinant } = inverted;
+  // A singular matrix is as good as never an honest one. It is answered like any other, with zeros:
+  // an error would tell who made it up of a guess whether the guess is right.
+  const { inverse, determinant } = invertMatrix(masked, field.order) ?? {
+    inverse: masked.map((row) => row.map(() => 0n)),
+    determinant: 0n,
+  };
   // adj M = det M · M⁻¹
   const scale = level === undefined ? 1n : determinant;
   const lines = transpose(inverse).map((line) =>

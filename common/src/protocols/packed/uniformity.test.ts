@@ -22,7 +22,12 @@ import { SeededRandom } from '../../../../harness/src/local/randomness.js';
 import { schemaOfBits } from '../../../../harness/src/local/schemas.js';
 import { PUBLIC_PROVIDER_PRIMES } from '../../../../harness/src/local/test-primes.js';
 import { suspicions } from '../../../../harness/src/statistics.js';
-import { featureValues, unpack, type PackingPlan } from '../../encoding/packing-plan.js';
+import {
+  featureValues,
+  packingPlan,
+  unpack,
+  type PackingPlan,
+} from '../../encoding/packing-plan.js';
 import { elementAt } from '../../lists.js';
 import { CrtOpening, type AdditiveCiphertext } from '../../paillier/index.js';
 import { bytesFromInteger, uniformBelow, type RandomSource } from '../../random.js';
@@ -32,6 +37,7 @@ import {
   acceptScore,
   answerScore,
   encryptProviderShare,
+  freshZero,
   keepCrossTerms,
   keepProviderShare,
   prepareScore,
@@ -309,7 +315,7 @@ async function modelOf(
     hidden.features.map((value) => value << BigInt(plan.crossTerm.shift)),
     random,
   );
-  const share = await encryptProviderShare(sp.own.key, tau, random);
+  const share = await encryptProviderShare(sp.own.key, tau, random, plan);
   return {
     share,
     cross,
@@ -495,6 +501,50 @@ describe('what the servers open in scoring', () => {
       expect(seen.answers.map((w) => w % seen.P)).toEqual(seen.simulated);
       expect(seen.answerQuotients).toEqual([]);
     }
+  });
+
+  /** For level output the provider's plaintext is uniform as a whole, also for a τ that would show. */
+  const watchLevel = async (tau: readonly bigint[], sample: bigint, spoiler: Spoiler) => {
+    const roles = await stage();
+    const plan = packingPlan(schema, WINDOW, 512, [400_000n]);
+    const [sp, csp] = [
+      { ...roles.sp, plan },
+      { ...roles.csp, plan },
+    ];
+    const { provider } = roles.keys;
+    const random = new SeededRandom(`level/${tau.join()}/${sample}`);
+    const model = await modelOf({ ...roles, plan, sp, csp }, 5n, [6n, 7n], random);
+    const bad = { constant: 0n, features: tau, determinant: 0n };
+    const sent = await encryptProviderShare(sp.own.key, bad, random, plan);
+    const dishonest = { ...model.csp, providerShare: keepProviderShare(plan, provider, sent) };
+    const [encrypted = []] = await encryptPacked({ ...roles, plan }, [[sample]], random);
+    const answers: AdditiveCiphertext[] = [];
+    for (let call = 0; call < CALLS; call++) {
+      const prepared = await prepareScore(sp, model.sp, random);
+      const { request } = requestScore(sp, encrypted, prepared);
+      const zero = await freshZero(provider, random);
+      const drawn = spoiled(random, spoiler);
+      answers.push((await answerScore(csp, provider, dishonest, request, drawn, zero)).answer);
+    }
+    const opened = await sp.own.opening.open(answers);
+    const room = sp.own.key.modulus - (1n << BigInt(plan.answerBits));
+    return suspicions(
+      opened.map((value) => [value]),
+      room,
+      SIGNIFICANCE,
+    );
+  };
+
+  it('is uniform for level output, whatever τ the service provider sent', async () => {
+    const P = packingPlan(schema, WINDOW, 512, [400_000n]).field.order;
+    expect(await watchLevel([P - 1n, P - 1n], 255n, honest)).toEqual([]);
+    expect(await watchLevel([2n, 0n], 0n, honest)).toEqual([]);
+  });
+
+  it('is noticed for level output: ν missing, short or repeated', async () => {
+    expect(await watchLevel([2n, 0n], 9n, missing(0, 1))).toContain('column 0: top bits');
+    expect(await watchLevel([2n, 0n], 9n, short(0, 1))).toContain('column 0: top bits');
+    expect(await watchLevel([2n, 0n], 9n, repeated(0, 1))).toContain('column 0: top bits');
   });
 
   it('would say something with less hiding: the same distinguisher wins with κ = 1', async () => {

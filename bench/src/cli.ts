@@ -1,0 +1,69 @@
+import { duoveilError } from '@duoveil/common/errors';
+import { Command } from 'commander';
+
+import { bench, type BenchResult } from './bench.js';
+import { addBenchOptions, parseBenchOptions, type BenchValues } from './options.js';
+import { soak, type SoakResult } from './soak.js';
+
+/** `duoveil bench` */
+export function benchCommand(): Command {
+  const command = new Command('bench').description(
+    'measure both suites over real processes, and what the arithmetic alone costs',
+  );
+  return addBenchOptions(command).action(async (values: BenchValues) => {
+    const options = parseBenchOptions(values);
+    const interrupt = new AbortController();
+    const stop = (): void => {
+      interrupt.abort(duoveilError('INTERNAL', 'interrupted'));
+    };
+    const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+    for (const signal of signals) process.on(signal, stop);
+    try {
+      const { signal } = interrupt;
+      const result =
+        options.soak === undefined
+          ? await bench(options, notice, signal)
+          : await soak(options, options.soak, notice, signal);
+      process.stdout.write(`${options.json ? JSON.stringify(result) : readable(result)}\n`);
+    } finally {
+      for (const signal of signals) process.off(signal, stop);
+    }
+  });
+}
+
+function notice(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+/** The same for a person. */
+function readable(result: BenchResult | SoakResult): string {
+  const { machine, keyBits, engine, window } = result;
+  const heading =
+    `${machine.cpu}, ${machine.cores} cores, Node.js ${machine.node}; ${keyBits} bits, ` +
+    `${engine} engine, window of ${window}`;
+  const lines =
+    'soak' in result
+      ? result.soak.steps.map(
+          ({ scored, spMiB, cspMiB }) => `${scored} scored: SP ${spMiB} MiB, CSP ${cspMiB} MiB`,
+        )
+      : benchLines(result);
+  return [heading, ...lines.map((line) => `  ${line}`)].join('\n');
+}
+
+function benchLines({ suites, floorMs, keyBits, primitives }: BenchResult): string[] {
+  const name = `exp_${2 * keyBits}_${keyBits / 2}`;
+  const { reference, packed } = suites;
+  return [
+    `one exponentiation (${name}): ${primitives[name] ?? '-'} ms`,
+    ...(reference
+      ? [`reference: training ${reference.trainMs} ms, score ${reference.scoreMs} ms`]
+      : []),
+    ...(packed
+      ? [
+          `packed: training ${packed.trainMs} ms (floor ${floorMs.train ?? '-'} ms), ` +
+            `score ${packed.scoreMs} ms (floor ${floorMs.score ?? '-'} ms), ` +
+            `${packed.scoresPerSecond ?? '-'} scores/s`,
+        ]
+      : []),
+  ];
+}

@@ -1,0 +1,178 @@
+/** The tables of `docs/performance.md`. */
+import type { BenchResult } from './bench.js';
+
+/** Between these the tables stand. */
+export const MARKERS = { begin: '<!-- bench:begin -->', end: '<!-- bench:end -->' } as const;
+
+/** The document with its tables made anew. @throws RangeError where it has no markers */
+export function docsWith(document: string, results: readonly BenchResult[]): string {
+  const [begin, end] = [document.indexOf(MARKERS.begin), document.indexOf(MARKERS.end)];
+  if (begin < 0 || end < begin) throw new RangeError('the document has no place for the tables');
+  const head = document.slice(0, begin + MARKERS.begin.length);
+  return `${head}\n\n${tables(results)}\n\n${document.slice(end)}`;
+}
+
+function tables(results: readonly BenchResult[]): string {
+  return [
+    ...machines(results),
+    '',
+    '### Suites',
+    '',
+    ...suites(results),
+    '',
+    '### Against the arithmetic alone',
+    '',
+    ...floors(results),
+    '',
+    '### Both servers under load',
+    '',
+    ...loads(results),
+    ...results.slice(0, 1).flatMap(operations),
+  ].join('\n');
+}
+
+function machines(results: readonly BenchResult[]): string[] {
+  const lines = results.map(
+    ({ machine: { cpu, cores, memoryGiB, node, openssl } }) =>
+      `${cpu}, ${cores} cores, ${memoryGiB} GiB, Node.js ${node}, OpenSSL ${openssl}.`,
+  );
+  const loads = results.map(({ machine }) => machine.load.toFixed(1));
+  return [
+    ...new Set(lines),
+    '',
+    `Load average of the minute before each run, in the tables' order: ${loads.join(', ')}.`,
+  ];
+}
+
+function suites(results: readonly BenchResult[]): string[] {
+  return table(
+    ['bits', 'engine', 'window', 'suite', 'output', 'training', 'score', 'scores/s'],
+    results.flatMap((result) =>
+      (['reference', 'packed', 'packedLevel'] as const).map((name) => {
+        const times = result.suites[name];
+        return [
+          ...headingOf(result),
+          name === 'packedLevel' ? 'packed' : name,
+          name === 'packedLevel' ? 'level' : 'distance',
+          milliseconds(times?.trainMs),
+          milliseconds(times?.scoreMs),
+          times?.scoresPerSecond?.toFixed(0) ?? '-',
+        ];
+      }),
+    ),
+  );
+}
+
+function floors(results: readonly BenchResult[]): string[] {
+  const ratio = (time: number | undefined, unit: number | undefined): string =>
+    time === undefined || unit === undefined ? '-' : (time / unit).toFixed(2);
+  return table(
+    [
+      'bits',
+      'engine',
+      'e',
+      'step',
+      'floor',
+      'measured',
+      'measured / floor',
+      'measured / e',
+      'reference / packed',
+    ],
+    results.flatMap((result) => {
+      const { keyBits, suites: measured, floorMs, primitives } = result;
+      const e = primitives[`exp_${2 * keyBits}_${keyBits / 2}`];
+      const row = (step: 'train' | 'score', key: 'trainMs' | 'scoreMs'): string[] => {
+        const time = measured.packed?.[key];
+        return [
+          String(keyBits),
+          result.engine,
+          milliseconds(e),
+          step === 'train' ? 'packed training' : 'packed score',
+          milliseconds(floorMs[step]),
+          milliseconds(time),
+          ratio(time, floorMs[step]),
+          ratio(time, e),
+          ratio(measured.reference?.[key], time),
+        ];
+      };
+      return [row('train', 'trainMs'), row('score', 'scoreMs')];
+    }),
+  );
+}
+
+function loads(results: readonly BenchResult[]): string[] {
+  return table(
+    [
+      'bits',
+      'engine',
+      'server',
+      'CPU a score',
+      'of it in the event loop',
+      'memory',
+      'event loop held at most',
+    ],
+    results.flatMap(({ keyBits, engine, throughput }) =>
+      (['sp', 'csp'] as const).flatMap((server) => {
+        const load = throughput?.[server];
+        if (load === undefined) return [];
+        return [
+          [
+            String(keyBits),
+            engine,
+            server.toUpperCase(),
+            milliseconds(load.cpuMsPerScore),
+            milliseconds(load.mainThreadMsPerScore),
+            `${load.rssMiB} MiB`,
+            milliseconds(load.eventLoopHeldMs),
+          ],
+        ];
+      }),
+    ),
+  );
+}
+
+/** Counts and times of the operations of the first result. */
+function operations({ keyBits, engine, counts, primitives }: BenchResult): string[] {
+  const packed = counts.packed;
+  if (packed === undefined) return [];
+  const names = Object.keys(primitives).filter((name) =>
+    Object.values(packed).some((step) => step[name] !== undefined),
+  );
+  const times = (step: Record<string, number>, name: string): string => String(step[name] ?? 0);
+  return [
+    '',
+    `### Operations of the packed suite at ${keyBits} bits, ${engine} engine`,
+    '',
+    ...table(
+      ['operation', 'one takes', 'a sample coming in', 'a training', 'a score'],
+      names.map((name) => [
+        `\`${name}\``,
+        milliseconds(primitives[name]),
+        times(packed.ingest, name),
+        times(packed.train, name),
+        times(packed.score, name),
+      ]),
+    ),
+  ];
+}
+
+function headingOf({ keyBits, engine, window }: BenchResult): string[] {
+  return [String(keyBits), engine, String(window)];
+}
+
+function milliseconds(value: number | undefined): string {
+  if (value === undefined) return '-';
+  if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;
+  if (value >= 100) return `${value.toFixed(0)} ms`;
+  return `${value >= 1 ? value.toFixed(1) : value.toPrecision(2)} ms`;
+}
+
+/** As the formatter would write it: columns filled up with spaces. */
+function table(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
+  const widths = heading.map((title, i) =>
+    Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)),
+  );
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
+  return [line(heading), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)];
+}

@@ -1,0 +1,6 @@
+/** Real parties, each a process of its own. */
+export { Child } from './child.js';
+export type { ChildOptions, Ending } from './child.js';
+export { Servers } from './servers.js';
+export type { ServerOptions } from './servers.js';
+export { Supervised } from './supervised.js';

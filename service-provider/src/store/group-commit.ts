@@ -1,0 +1,72 @@
+import type { Connection } from './database.js';
+
+/** Something to write, in a transaction that it may share with others. */
+export type Writing = (transaction: Connection) => Promise<void>;
+
+interface Waiting {
+  readonly writing: Writing;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Commits together what comes together: to bring one transaction to disk takes as long as to bring
+ * many, and the event loop is held for so long. Who writes alone does not wait for others.
+ */
+export class GroupCommit {
+  readonly #db: Connection;
+  #waiting: Waiting[] = [];
+  #running = false;
+
+  constructor(db: Connection) {
+    this.#db = db;
+  }
+
+  /** When this resolves, what was written is on disk, all of it; where it rejects, none is. */
+  write(writing: Writing): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ writing, resolve, reject });
+      this.#begin();
+    });
+  }
+
+  #begin(): void {
+    if (this.#running || this.#waiting.length === 0) return;
+    this.#running = true;
+    // Whatever else this turn of the event loop brings comes along.
+    setImmediate(() => {
+      const group = this.#waiting;
+      this.#waiting = [];
+      void this.#settle(group).finally(() => {
+        this.#running = false;
+        this.#begin();
+      });
+    });
+  }
+
+  async #settle(group: readonly Waiting[]): Promise<void> {
+    try {
+      await this.#commit(group);
+    } catch {
+      // One of them cannot be written: the others must not suffer for it.
+      for (const one of group) await this.#alone(one);
+      return;
+    }
+    for (const { resolve } of group) resolve();
+  }
+
+  async #alone(one: Waiting): Promise<void> {
+    try {
+      await this.#commit([one]);
+      one.resolve();
+    } catch (error) {
+      one.reject(error);
+    }
+  }
+
+  #commit(group: readonly Waiting[]): Promise<void> {
+    return this.#db.transaction().execute(async (transaction) => {
+      for (const { writing } of group) await writing(transaction);
+    });
+  }
+}
