@@ -5,7 +5,7 @@
  *
  * Keys come from WebCrypto, whose generator is the operating system's and cannot be injected.
  */
-import './reflect.js';
+import 'reflect-metadata';
 import { createPrivateKey, webcrypto, X509Certificate } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { isIP } from 'node:net';
