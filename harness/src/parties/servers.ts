@@ -50,6 +50,11 @@ export interface ServerOptions {
 /** The host that throw-away servers listen on. */
 const HOST = '127.0.0.1';
 
+/** `auto` is left to the environment and the party's own default. */
+export function engineArguments(engine: EngineChoice): string[] {
+  return engine === 'auto' ? [] : ['--engine', engine];
+}
+
 /** A CSP and an SP, each a process of its own over mutual TLS on loopback. */
 export class Servers {
   readonly #options: ServerOptions;
@@ -194,7 +199,7 @@ export class Servers {
           ...['--listen', `${HOST}:${String(port())}`],
           ...['--port-file', this.#path(`${name}.port`)],
           ...['--log-level', this.#options.logLevel],
-          ...['--engine', this.#options.engine],
+          ...engineArguments(this.#options.engine),
           '--insecure-key-bits',
           ...(this.#options.allowDistance ? ['--allow-distance'] : []),
           ...how.arguments,

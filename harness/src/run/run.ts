@@ -9,7 +9,7 @@ import { abortReason, parsePatientId } from '@duoveil/common/runtime';
 import { checkRecording, csvSource } from '@duoveil/gateway';
 
 import { Child } from '../parties/child.js';
-import { Servers } from '../parties/servers.js';
+import { engineArguments, Servers } from '../parties/servers.js';
 import { Supervised } from '../parties/supervised.js';
 import { parseEvent, type RowEvent, type Summary } from './events.js';
 import type { RunOptions } from './options.js';
@@ -149,7 +149,7 @@ class Stream {
           ...['--input', resolve(input)],
           ...(limit === undefined ? [] : ['--limit', String(limit)]),
           ...(realtime ? ['--realtime'] : []),
-          ...['--engine', engine],
+          ...engineArguments(engine),
           '--json',
         ],
         onOutput: (line) => {

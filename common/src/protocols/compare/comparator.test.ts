@@ -158,30 +158,27 @@ describe('the chance of a wrong comparison', () => {
     { order: 101, width: 3 },
     { order: 127, width: 4 },
     { order: 251, width: 4 },
-  ])(
-    'is that of a wrap-around and below 2^(ℓ+1)/P: P = $order, ℓ = $width',
-    ({ order, width }) => {
-      const circuit = levelCircuit(width, 1);
-      const P = BigInt(order);
-      const top = 2 ** width;
-      let failures = 0;
-      for (let v = 1 - top; v < top; v++) {
-        const wrong = range(order).filter((other) => {
-          const known = garblerBits(BigInt(v - other), width, P);
-          const input = evaluatorBits(BigInt(other), width, P);
-          return levelOf(evaluatePlain(circuit, input, known)) !== Number(v > 0);
-        });
-        // c wraps where v - 1 + 2^ℓ + c >= P: that many shares exactly, and P's own low bits decide.
-        const wraps = v - 1 + top;
-        const flips = definition(wraps - (order % (2 * top)), 0, width) !== v > 0;
-        expect(wrong).toHaveLength(flips ? wraps : 0);
-        expect(wrong.every((other) => v - 1 + top + ((order - other) % order) >= order)).toBe(true);
-        expect(wrong.length / order).toBeLessThan((2 * top) / order);
-        failures += wrong.length;
-      }
-      expect(failures).toBeGreaterThan(0);
-    },
-  );
+  ])('is that of a wrap-around and below 2^(ℓ+1)/P: P = $order, ℓ = $width', ({ order, width }) => {
+    const circuit = levelCircuit(width, 1);
+    const P = BigInt(order);
+    const top = 2 ** width;
+    let failures = 0;
+    for (let v = 1 - top; v < top; v++) {
+      const wrong = range(order).filter((other) => {
+        const known = garblerBits(BigInt(v - other), width, P);
+        const input = evaluatorBits(BigInt(other), width, P);
+        return levelOf(evaluatePlain(circuit, input, known)) !== Number(v > 0);
+      });
+      // c wraps where v - 1 + 2^ℓ + c >= P: that many shares exactly, and P's own low bits decide.
+      const wraps = v - 1 + top;
+      const flips = definition(wraps - (order % (2 * top)), 0, width) !== v > 0;
+      expect(wrong).toHaveLength(flips ? wraps : 0);
+      expect(wrong.every((other) => v - 1 + top + ((order - other) % order) >= order)).toBe(true);
+      expect(wrong.length / order).toBeLessThan((2 * top) / order);
+      failures += wrong.length;
+    }
+    expect(failures).toBeGreaterThan(0);
+  });
 });
 
 describe('a circuit', () => {
