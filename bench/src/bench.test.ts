@@ -46,13 +46,13 @@ describe('the counting engine', () => {
       expect(left).toEqual(right);
     }
     expect(plain(counting.take())).toEqual({
-      mul_20: 1,
-      product3_20: 1,
-      exp_20_32: 1,
-      exp_20_16: 1,
-      multiexp2_20_32: 2,
-      inverse2_20: 1,
-      jacobi_20: 2,
+      mul_64: 1,
+      product3_64: 1,
+      exp_64_32: 1,
+      exp_64_16: 1,
+      multiexp2_64_32: 2,
+      inverse2_64: 1,
+      jacobi_64: 2,
     });
     expect(plain(counting.take())).toEqual({});
   });
@@ -62,12 +62,12 @@ describe('the counting engine', () => {
     const fixed = counting.ring(modulus).fixedProducts([2n, 3n], 24);
     expect(plain(counting.take())).toEqual({});
     expect(await fixed.products([[1n, 1n]])).toEqual([6n]);
-    expect(plain(counting.take())).toEqual({ table2_20_24: 1, fixed2_20_24: 1 });
+    expect(plain(counting.take())).toEqual({ table2_64_24: 1, fixed2_64_24: 1 });
     await fixed.products([
       [1n, 2n],
       [3n, 4n],
     ]);
-    expect(plain(counting.take())).toEqual({ fixed2_20_24: 2 });
+    expect(plain(counting.take())).toEqual({ fixed2_64_24: 2 });
   });
 });
 

@@ -10,6 +10,9 @@ import { bitLength } from '@duoveil/common/random';
 
 import { nameOf, type Count, type Counts, type Operation } from './operations.js';
 
+/** Lengths of moduli are counted in whole words: a square of 4,095 bits costs what 4,096 bits cost. */
+const MODULUS_GRANULE = 64;
+
 /** Lengths of exponents are counted in multiples of this many bits. */
 const EXPONENT_GRANULE = 16;
 
@@ -53,7 +56,8 @@ class Tally {
     { exponentBits = 0, terms = 1 }: { exponentBits?: number; terms?: number } = {},
   ): void {
     if (times === 0) return;
-    const operation = { kind, modulus, modulusBits: bitLength(modulus), exponentBits, terms };
+    const modulusBits = MODULUS_GRANULE * Math.ceil(bitLength(modulus) / MODULUS_GRANULE);
+    const operation = { kind, modulus, modulusBits, exponentBits, terms };
     const name = nameOf(operation);
     const known = this.#counts.get(name);
     this.#counts.set(name, {

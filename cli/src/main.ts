@@ -1,3 +1,5 @@
+import { createRequire } from 'node:module';
+
 import { runProgram } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
@@ -15,9 +17,10 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 await runProgram(async () => {
-  const program = new Command('duoveil').description(
-    'Watches vital signs and raises an alarm without ever seeing them.',
-  );
+  const { version } = createRequire(import.meta.url)('../package.json') as { version: string };
+  const program = new Command('duoveil')
+    .description('Watches vital signs and raises an alarm without ever seeing them.')
+    .version(version);
   const wanted = process.argv[2] ?? '';
   const load = Object.hasOwn(loaders, wanted) ? loaders[wanted] : undefined;
   // For the list of subcommands, all of them are needed.

@@ -176,12 +176,9 @@ async function expectLevels(
     levels.push(level);
 
     // The shares are of integers: det > 0, and num with MD² = (n-1)(num/det - 1/n).
-    const sum = (part: 'numerator' | 'determinant') =>
-      (shares.sp[part] + shares.csp[part]) % order;
+    const sum = (part: 'numerator' | 'determinant') => (shares.sp[part] + shares.csp[part]) % order;
     const [num, det, n] = [sum('numerator'), sum('determinant'), BigInt(window.length)];
-    expect((n - 1n) * (n * num - det) * distance.denominator).toBe(
-      distance.numerator * n * det,
-    );
+    expect((n - 1n) * (n * num - det) * distance.denominator).toBe(distance.numerator * n * det);
     for (const threshold of thresholds) {
       const factors = levelFactors(window.length, threshold);
       const v = factors.numerator * num - factors.determinant * det;

@@ -16,7 +16,10 @@ import {
 } from './ot-extension.js';
 
 /** Both sides of a connection, as base transfers leave them. */
-function connection(random: RandomSource): { sender: ExtensionSender; receiver: ExtensionReceiver } {
+function connection(random: RandomSource): {
+  sender: ExtensionSender;
+  receiver: ExtensionReceiver;
+} {
   const { delta, choices } = drawDelta(random);
   const keys = choices.map(() => [random.bytes(16), random.bytes(16)] as const);
   const chosen = keys.map(([zero, one], j) => (choices[j] === true ? one : zero));
@@ -37,9 +40,7 @@ function expectCorrelated(bits: readonly boolean[], instance: number, random: Ra
   const { labels, message } = requestLabels(receiver, bits, instance);
   expect(message).toHaveLength(messageBytes(bits.length));
   const zeroLabels = answerLabels(sender, message, bits.length, instance);
-  const expected = rows(zeroLabels).map((q, i) =>
-    hex(bits[i] === true ? xor(q, sender.delta) : q),
-  );
+  const expected = rows(zeroLabels).map((q, i) => hex(bits[i] === true ? xor(q, sender.delta) : q));
   expect(expected).toHaveLength(bits.length);
   expect(rows(labels).map(hex)).toEqual(expected);
 }
@@ -73,9 +74,7 @@ describe('correlated transfers', () => {
     for (const { delta, choices } of drawn) {
       expect(colour(delta)).toBe(1);
       const bytes = Uint8Array.from({ length: LABEL_BYTES }, (_, i) =>
-        choices
-          .slice(8 * i, 8 * i + 8)
-          .reduce((byte, bit, k) => byte | (Number(bit) << k), 0),
+        choices.slice(8 * i, 8 * i + 8).reduce((byte, bit, k) => byte | (Number(bit) << k), 0),
       );
       expect(hex(bytes)).toBe(hex(delta));
     }
@@ -165,7 +164,10 @@ describe('instances', () => {
     const { receiver } = connection(random);
     for (const bit of [false, true]) {
       const { message } = requestLabels(receiver, Array<boolean>(1024).fill(bit), Number(bit));
-      const ones = message.reduce((sum, byte) => sum + byte.toString(2).replace(/0/g, '').length, 0);
+      const ones = message.reduce(
+        (sum, byte) => sum + byte.toString(2).replace(/0/g, '').length,
+        0,
+      );
       const bits = 8 * message.length;
       expect(Math.abs(ones - bits / 2)).toBeLessThan(5 * Math.sqrt(bits / 4));
     }
