@@ -170,11 +170,12 @@ test('a median is the middle', () => {
 });
 
 test('what probes saw is summed up for one process and a time', () => {
-  const line = (at: number, heldMs: number, pid = 1): ProbeLine => ({
+  const line = (at: number, stalledMs: number, pid = 1): ProbeLine => ({
     pid,
     at,
-    heldMs,
-    waitedMs: 1,
+    stalledMs,
+    heldMs: stalledMs - 1,
+    ranMs: stalledMs - 2,
     rssBytes: 1000 + at,
     cpuMs: 10 * at,
     mainThreadCpuMs: at,
@@ -184,8 +185,9 @@ test('what probes saw is summed up for one process and a time', () => {
     cpuMs: 20,
     mainThreadCpuMs: 2,
     rssBytes: 1003,
-    heldMs: 6,
     stalledMs: 7,
+    heldMs: 6,
+    ranMs: 5,
   });
 });
 
@@ -220,6 +222,7 @@ describe('a small run', { timeout: 300_000 }, () => {
       cpuMsPerScore: number,
       mainThreadMsPerScore: number,
       rssMiB: number,
+      eventLoopRanMs: number,
       eventLoopHeldMs: number,
       eventLoopStalledMs: number,
     };

@@ -23,9 +23,11 @@ export interface ServerLoad {
   /** The part of it that the thread of the event loop took: everything but the arithmetic. */
   readonly mainThreadMsPerScore: number;
   readonly rssMiB: number;
-  /** The longest hold of the event loop, the time left out for which it waited for a processor. */
+  /** The longest that the event loop's thread computed between two turns. */
+  readonly eventLoopRanMs: number;
+  /** The longest time for which the event loop did not turn, without the wait for a processor. */
   readonly eventLoopHeldMs: number;
-  /** The longest time for which the event loop did not turn. */
+  /** The same with the wait for a processor. */
   readonly eventLoopStalledMs: number;
 }
 
@@ -245,13 +247,14 @@ class Measurement {
 }
 
 function loadOf(
-  { cpuMs, mainThreadCpuMs, rssBytes, heldMs, stalledMs }: Seen,
+  { cpuMs, mainThreadCpuMs, rssBytes, ranMs, heldMs, stalledMs }: Seen,
   decided: number,
 ): ServerLoad {
   return {
     cpuMsPerScore: rounded(cpuMs / decided),
     mainThreadMsPerScore: rounded(mainThreadCpuMs / decided),
     rssMiB: Math.round(rssBytes / 2 ** 20),
+    eventLoopRanMs: rounded(ranMs),
     eventLoopHeldMs: rounded(heldMs),
     eventLoopStalledMs: rounded(stalledMs),
   };

@@ -15,23 +15,15 @@ export interface ProbeLine {
   /** The part of it that the thread of the event loop took. */
   readonly mainThreadCpuMs: number;
   /** The longest time since the last line for which the event loop did not turn. */
+  readonly stalledMs: number;
+  /** The same, without the time for which the thread was ready and waited for a processor. */
   readonly heldMs: number;
-  /** How much of that the thread spent waiting for a processor. */
-  readonly waitedMs: number;
+  /** The longest that the thread computed between two turns. */
+  readonly ranMs: number;
 }
 
-/** What was seen of one process over a time. */
-export interface Seen {
-  /** Processor time that it took. */
-  readonly cpuMs: number;
-  /** The part of it that the thread of the event loop took. */
-  readonly mainThreadCpuMs: number;
-  readonly rssBytes: number;
-  /** The longest time that the event loop was held, the wait for a processor left out. */
-  readonly heldMs: number;
-  /** The same as a client sees it. */
-  readonly stalledMs: number;
-}
+/** What was seen of one process over a time: its processor time, and the rest as in a line. */
+export type Seen = Omit<ProbeLine, 'pid' | 'at'>;
 
 /** All lines so far; none where the file is not there yet. */
 export async function readProbes(file: string): Promise<ProbeLine[]> {
@@ -55,7 +47,8 @@ export function seenBetween(
     cpuMs: (last?.cpuMs ?? 0) - (first?.cpuMs ?? 0),
     mainThreadCpuMs: (last?.mainThreadCpuMs ?? 0) - (first?.mainThreadCpuMs ?? 0),
     rssBytes: last?.rssBytes ?? 0,
-    heldMs: Math.max(0, ...own.map(({ heldMs, waitedMs }) => heldMs - waitedMs)),
-    stalledMs: Math.max(0, ...own.map(({ heldMs }) => heldMs)),
+    stalledMs: Math.max(0, ...own.map(({ stalledMs }) => stalledMs)),
+    heldMs: Math.max(0, ...own.map(({ heldMs }) => heldMs)),
+    ranMs: Math.max(0, ...own.map(({ ranMs }) => ranMs)),
   };
 }

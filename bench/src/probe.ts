@@ -15,12 +15,16 @@ const file = process.env[PROBE_FILE_VARIABLE];
 if (file !== undefined && isMainThread) watch(file);
 
 function watch(path: string): void {
-  let worst = { heldMs: 0, waitedMs: 0 };
-  let last = { at: performance.now(), waitedMs: ownThread().waitedMs };
+  let worst = { stalledMs: 0, heldMs: 0, ranMs: 0 };
+  let last = { at: performance.now(), ...ownThread() };
   setInterval(() => {
-    const now = { at: performance.now(), waitedMs: ownThread().waitedMs };
-    const heldMs = now.at - last.at - LOOK_MS;
-    if (heldMs > worst.heldMs) worst = { heldMs, waitedMs: now.waitedMs - last.waitedMs };
+    const now = { at: performance.now(), ...ownThread() };
+    const stalledMs = now.at - last.at - LOOK_MS;
+    worst = {
+      stalledMs: Math.max(worst.stalledMs, stalledMs),
+      heldMs: Math.max(worst.heldMs, stalledMs - (now.waitedMs - last.waitedMs)),
+      ranMs: Math.max(worst.ranMs, now.ranMs - last.ranMs),
+    };
     last = now;
   }, LOOK_MS).unref();
   setInterval(() => {
@@ -33,7 +37,7 @@ function watch(path: string): void {
       mainThreadCpuMs: ownThread().ranMs,
       ...worst,
     };
-    worst = { heldMs: 0, waitedMs: 0 };
+    worst = { stalledMs: 0, heldMs: 0, ranMs: 0 };
     appendFileSync(path, `${JSON.stringify(line)}\n`);
   }, WRITE_MS).unref();
 }

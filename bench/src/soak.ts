@@ -24,8 +24,8 @@ export interface SoakResult {
     readonly scored: number;
     readonly scoresPerSecond: number;
     readonly steps: readonly SoakStep[];
-    /** The longest holds of the event loops, in milliseconds. */
-    readonly eventLoopHeldMs: { readonly sp: number; readonly csp: number };
+    /** The longest turns of the event loops, in milliseconds. */
+    readonly eventLoopRanMs: { readonly sp: number; readonly csp: number };
   };
 }
 
@@ -84,7 +84,7 @@ export async function soak(
         scored,
         scoresPerSecond: rounded(scored / seconds),
         steps,
-        eventLoopHeldMs: { sp: rounded(seen.sp.heldMs), csp: rounded(seen.csp.heldMs) },
+        eventLoopRanMs: { sp: rounded(seen.sp.ranMs), csp: rounded(seen.csp.ranMs) },
       },
     };
   } finally {

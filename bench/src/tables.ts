@@ -109,7 +109,7 @@ function loads(results: readonly BenchResult[]): string[] {
       'CPU a score',
       'of it in the event loop',
       'memory',
-      'event loop held at most',
+      'longest turn of the event loop',
     ],
     results.flatMap(({ keyBits, engine, throughput }) =>
       (['sp', 'csp'] as const).flatMap((server) => {
@@ -123,7 +123,7 @@ function loads(results: readonly BenchResult[]): string[] {
             milliseconds(load.cpuMsPerScore),
             milliseconds(load.mainThreadMsPerScore),
             `${load.rssMiB} MiB`,
-            milliseconds(load.eventLoopHeldMs),
+            milliseconds(load.eventLoopRanMs),
           ],
         ];
       }),

@@ -53,7 +53,10 @@ export const cspSettings = z.strictObject({
     60_000,
     'scores that a service provider may have a minute; 0 for no bound',
   ),
-  providerPerDay: count(0, 'scores that a service provider may have a day; 0 for no bound'),
+  providerPerDay: count(
+    10_000_000,
+    'scores that a service provider may have a day; 0 for no bound',
+  ),
 });
 
 export type CspSettings = z.output<typeof cspSettings>;

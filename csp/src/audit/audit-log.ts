@@ -98,8 +98,11 @@ export async function verifyAuditLog(path: string): Promise<ChainEnd> {
     throw error;
   });
   let end: ChainEnd = { sequence: 0, hash: BEGINNING };
-  for (const [index, content] of text.split('\n').entries()) {
-    if (content === '') continue;
+  const lines = text.split('\n');
+  // Every line ends in a line break: one that does not was torn, and the next would be joined to it.
+  const rest = lines.pop() ?? '';
+  if (rest !== '') throw broken(`${path}, line ${String(lines.length + 1)}`, 'is not complete');
+  for (const [index, content] of lines.entries()) {
     end = follow(end, content, `${path}, line ${String(index + 1)}`);
   }
   return end;

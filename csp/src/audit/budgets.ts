@@ -96,6 +96,8 @@ export class Budgets {
       }
     }
     if (reserve) await this.#write();
+    // Another score may have reserved the block that this one is of: it has to be on disk as well.
+    else await this.#writing.catch(() => this.#write());
   }
 
   #requireBudget({ thisMinute, today }: Count, { perMinute, perDay }: Allowance): void {
@@ -128,9 +130,10 @@ export class Budgets {
     this.#counts.clear();
   }
 
-  /** One write after the other, the last one with everything. */
+  /** One write after the other, the last one with everything; also after one that failed. */
   #write(): Promise<void> {
-    this.#writing = this.#writing.then(() => {
+    const before = this.#writing.catch(() => undefined);
+    this.#writing = before.then(() => {
       const reserved = Object.fromEntries(
         [...this.#counts]
           .filter(([, count]) => count.reserved > 0)

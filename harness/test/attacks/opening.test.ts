@@ -14,7 +14,8 @@ import {
   type PublicParameters,
 } from '@duoveil/common/bcp';
 import { packingPlan, unpack } from '@duoveil/common/encoding';
-import { elementAt } from '@duoveil/common/lists';
+import { invertMatrix } from '@duoveil/common/field';
+import { elementAt, inParts } from '@duoveil/common/lists';
 import type { AdditiveCiphertext } from '@duoveil/common/paillier';
 import { encryptSamples, messageCounts } from '@duoveil/common/protocols/packed';
 import { integerFromBytes } from '@duoveil/common/random';
@@ -153,34 +154,33 @@ describe('a sample that is sent without a mask', () => {
 });
 
 describe('a matrix in training that is singular where a guess of a reading is right', () => {
-  it('is answered like any other: an error would say which guess is right', async () => {
+  it('is answered like any other; an error would say which guess is right', async () => {
     const { keys, csp, plan, sample } = await stage(false);
-    const counts = messageCounts(plan);
+    expect(messageCounts(plan).matrixRow).toBe(2);
     const { key } = keys.csp;
     const shape = shapeOf(schema, 3, THRESHOLDS);
     const attack = async (guess: bigint) => {
       const guessed = guess + ((guess * guess) << BigInt(plan.featureSlots.bits));
-      const [one] = await key.encrypt([1n], random);
-      const [nothing] = await key.encrypt([0n], random);
-      const difference = key.add(sample.b as bigint as AdditiveCiphertext, -guessed);
-      // Rows of (φ(x) - guess, 0; 0, 1): the first slot of a row is its first column.
-      const shifted = 1n << BigInt(plan.matrixSlots.bits);
-      const second =
-        counts.matrixRow === 1
-          ? await key.combinations([[{ ciphertext: one as AdditiveCiphertext, factor: shifted }]])
-          : [nothing as AdditiveCiphertext, one as AdditiveCiphertext];
-      const first =
-        counts.matrixRow === 1 ? [difference] : [difference, nothing as AdditiveCiphertext];
-      const rows = [...first, ...second].map((element) => key.encode(element));
+      const one = elementAt(await key.encrypt([1n], random), 0);
+      const nothing = elementAt(await key.encrypt([0n], random), 0);
+      const difference = key.add(sample.b as AdditiveCiphertext, -guessed);
+      // (φ(x) - guess, 0; 0, 1), an entry a ciphertext.
+      const rows = [difference, nothing, nothing, one].map((element) => key.encode(element));
+      // A CSP that refuses what has no inverse says so to who guesses.
+      const entries = await keys.csp.opening.open(await key.decode(rows, 'rows'));
+      const slots = entries.map((entry) => unpack(entry, plan.matrixSlots.bits, 1));
+      const matrix = inParts(slots.flat(), 2);
+      const refused = invertMatrix(matrix, plan.field.order) === undefined;
       const { columns, determinant } = await call.invertGram(csp.packed, { shape, rows });
       const decoded = await key.decode([...columns, determinant], 'answer');
-      return { count: decoded.length, opened: await keys.csp.opening.open(decoded) };
+      return { refused, count: decoded.length, opened: await keys.csp.opening.open(decoded) };
     };
     // With the master key, which a service provider has not, it shows that the guess went in.
     const right = await attack(READING);
     expect(right.opened.at(-1)).toBe(0n);
     const wrong = await attack(READING + 1n);
     expect(wrong.opened.at(-1)).not.toBe(0n);
+    expect([right.refused, wrong.refused]).toEqual([true, false]);
     // Without it, both are answers of the same form.
     expect(right.count).toBe(wrong.count);
   });

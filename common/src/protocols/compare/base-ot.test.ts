@@ -59,13 +59,6 @@ describe('base transfers', () => {
     expect(new Set(elements).size).toBe(4 * BASE_TRANSFERS);
   });
 
-  it('fail to agree where the choices were made for another offer', async () => {
-    const { message, keys } = elementAt(runs, 0);
-    const pairs = await acceptTransfers(offerTransfers(random), message);
-    const all = new Set(pairs.flat().map(hex));
-    expect(keys.some((key) => all.has(hex(key)))).toBe(false);
-  });
-
   it('give other keys where two transfers are exchanged: each belongs to its place', async () => {
     const { sender, message, pairs } = elementAt(runs, 0);
     const width = 2 * GROUP_BYTES;
@@ -100,6 +93,7 @@ describe('choices', () => {
   it.each([
     { name: 'that is no element', bytes: Buffer.alloc(GROUP_BYTES, 0xff) },
     { name: 'of an encoding that is not the canonical one', bytes: negative() },
+    { name: 'of the identity', bytes: Buffer.alloc(GROUP_BYTES) },
   ])('with bytes $name are refused, wherever they stand', async ({ bytes }) => {
     const { sender, message } = elementAt(runs, 0);
     for (const position of [0, 1, 2]) {

@@ -104,12 +104,16 @@ function drawScalar(random: RandomSource): bigint {
   return 1n + uniformBelow(Point.Fn.ORDER - 1n, random);
 }
 
+/** An element other than the identity, which makes keys that everybody knows. */
 function decodeElement(bytes: Uint8Array, field: string): Element {
+  let element: Element;
   try {
-    return Point.fromBytes(Uint8Array.from(bytes));
+    element = Point.fromBytes(Uint8Array.from(bytes));
   } catch {
     throw invalid(field, 'must hold elements of ristretto255');
   }
+  if (element.equals(Point.ZERO)) throw invalid(field, 'hold an element that is not allowed');
+  return element;
 }
 
 function hashToGroup(element: Uint8Array, index: number): Element {

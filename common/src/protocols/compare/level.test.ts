@@ -129,7 +129,8 @@ async function scoreLevel(
   const scored = await answerScore(csp, keys.provider, model.csp, request, random);
   const own = await acceptScore(sp, model.sp, pending, scored.answer);
   const shares = {
-    sp: { numerator: own, determinant: model.sp.share.determinant },
+    // The CSP's share of det is det + τ.
+    sp: { numerator: own, determinant: -model.sp.share.determinant },
     csp: { numerator: scored.share, determinant: model.csp.share.determinant },
   };
   const open = await session;
@@ -176,7 +177,8 @@ async function expectLevels(
     levels.push(level);
 
     // The shares are of integers: det > 0, and num with MD² = (n-1)(num/det - 1/n).
-    const sum = (part: 'numerator' | 'determinant') => (shares.sp[part] + shares.csp[part]) % order;
+    const sum = (part: 'numerator' | 'determinant') =>
+      (shares.sp[part] + shares.csp[part] + order) % order;
     const [num, det, n] = [sum('numerator'), sum('determinant'), BigInt(window.length)];
     expect((n - 1n) * (n * num - det) * distance.denominator).toBe(distance.numerator * n * det);
     for (const threshold of thresholds) {

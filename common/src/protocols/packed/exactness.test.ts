@@ -177,7 +177,9 @@ describe.each([
         packingPlan(schema, n, bits);
         return schema;
       } catch (error) {
-        if (!isDuoveilError(error, 'BOUNDS_EXCEEDED') || less > 24) throw error;
+        if (!isDuoveilError(error, 'BOUNDS_EXCEEDED')) throw error;
+        // Not even channels of one bit: the window is too large for so many of them.
+        fc.pre(less < 24);
       }
     }
   };
