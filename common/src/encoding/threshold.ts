@@ -13,10 +13,10 @@ export const THRESHOLD_SCALE = 1n << BigInt(THRESHOLD_FRACTION_BITS);
 /** Largest `T_s`: a threshold of 2^24, far beyond every use. */
 export const MAX_THRESHOLD_SCALED = 1n << 40n;
 
-/** Quantile of the chi-square distribution that is the threshold unless told otherwise. */
 /** Quantiles of the thresholds of levels 1, 2 and 3, unless told otherwise. */
 export const DEFAULT_LEVEL_QUANTILES = [0.975, 0.99, 0.999] as const;
 
+/** Quantile of the chi-square distribution that is the threshold unless told otherwise. */
 export const DEFAULT_QUANTILE = 0.975;
 
 /**
