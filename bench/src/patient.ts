@@ -162,23 +162,26 @@ export class Patient {
   }
 
   /**
-   * Keep a few samples under way until it is told to stop.
+   * Keep a few samples under way.
+   * @param goOn is asked once before each sample, until it says no
    * @returns how many were decided
    */
   async stream(underWay: number, goOn: () => boolean): Promise<number> {
     let decided = 0;
     let open = 0;
-    while (goOn() || open > 0) {
-      while (open < underWay && goOn()) {
+    let more = true;
+    for (;;) {
+      while (more && open < underWay) {
+        more = goOn();
+        if (!more) break;
         await this.send();
         open += 1;
       }
-      if (open === 0) break;
+      if (open === 0) return decided;
       await this.scored();
       open -= 1;
       decided += 1;
     }
-    return decided;
   }
 
   async close(): Promise<void> {

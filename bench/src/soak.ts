@@ -58,7 +58,6 @@ export async function soak(
     let scored = 0;
     for (let step = 1; step <= STEPS && !signal.aborted; step++) {
       let left = Math.round((step * samples) / STEPS) - scored;
-      // Each sample that is sent is taken off; what is under way is still decided.
       const decided = await Promise.all(
         patients.map((patient) => patient.stream(UNDER_WAY, () => !signal.aborted && left-- > 0)),
       );

@@ -1,0 +1,229 @@
+/** The documents' tables agree with the code: settings, error codes, roles, dependencies. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { cspCommand } from '@duoveil/csp/cli';
+import { cspAuditSettings, cspInitSettings, cspSettings } from '../../csp/src/config.js';
+import { gatewayCommand } from '@duoveil/gateway/cli';
+import { spCommand } from '@duoveil/service-provider/cli';
+import { spSettings } from '../../service-provider/src/config.js';
+import type { Command } from 'commander';
+import { describe, expect, test } from 'vitest';
+import type { z } from 'zod';
+
+import { caCommand } from '../../cli/src/ca.js';
+import { readDocument, root, section, tableRows } from './documents.js';
+
+const source = (path: string): string => readFileSync(join(root, path), 'utf8');
+
+describe('docs/configuration.md', () => {
+  const document = readDocument('docs/configuration.md');
+
+  test.each<
+    [
+      heading: string,
+      group: () => Command,
+      name: string,
+      schema: z.ZodObject<Record<string, z.ZodType>>,
+    ]
+  >([
+    ['`duoveil csp init`', cspCommand, 'init', cspInitSettings],
+    ['`duoveil csp serve`', cspCommand, 'serve', cspSettings],
+    ['`duoveil csp audit`', cspCommand, 'audit', cspAuditSettings],
+    ['`duoveil sp serve`', spCommand, 'serve', spSettings],
+  ])(
+    'has the settings of %s, their variables, keys and defaults',
+    (heading, group, name, schema) => {
+      const rows = tableRows(section(document, heading));
+      const documented = rows.map(([flag, variable, key, given]) => [flag, variable, key, given]);
+      const options = optionsOf(subcommand(group(), name));
+      const expected = options.map(({ flag, variable }, i) => {
+        const [key = '', setting] = Object.entries(schema.shape)[i] ?? [];
+        const secret = flag.endsWith('-file') && key === 'passphrase';
+        return [flag, variable, secret ? `${key}File` : key, defaultOf(setting)];
+      });
+      expect(documented).toEqual(expected);
+    },
+  );
+
+  test.each<[heading: string, group: () => Command, prefix: string]>([
+    ['`duoveil gateway`', gatewayCommand, 'DUOVEIL_GATEWAY_'],
+    ['`duoveil ca`', caCommand, 'DUOVEIL_'],
+  ])('has the settings of %s and the commands that they are for', (heading, group, prefix) => {
+    const documented = Object.fromEntries(
+      tableRows(section(document, heading)).map(([flag = '', variable, key, , commands]) => [
+        flag,
+        { variable, key, commands: commands?.split(', ').sort() },
+      ]),
+    );
+    const expected: Record<string, { variable: string; key: string; commands: string[] }> = {};
+    for (const command of group().commands) {
+      for (const { flag } of optionsOf(command)) {
+        const words = flag.slice(2).split('-');
+        const isSecret = flag === '--passphrase-file';
+        const variable = prefix + (isSecret ? 'PASSPHRASE' : words.join('_').toUpperCase());
+        const [first = '', ...others] = words;
+        const key =
+          first + others.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
+        expected[flag] ??= { variable, key, commands: [] };
+        expected[flag].commands.push(command.name());
+        expected[flag].commands.sort();
+      }
+    }
+    expect(documented).toEqual(expected);
+  });
+
+  test('says who may call what', () => {
+    const documented = tableRows(section(document, 'Who may call what'))
+      .map(
+        ([service = '', method = '', at = '', roles = '']) =>
+          `${at} ${service}/${method}: ${roles}`,
+      )
+      .sort();
+    expect(documented).toEqual(callsInCode().sort());
+  });
+
+  test('has every method of the wire contract', () => {
+    const documented = new Set(
+      tableRows(section(document, 'Who may call what')).map(
+        ([service = '', name = '']) => `${service}/${name}`,
+      ),
+    );
+    const directory = join(root, 'proto/duoveil/v1');
+    const methods = readdirSync(directory).flatMap((file) =>
+      methodsIn(source(`proto/duoveil/v1/${file}`)),
+    );
+    expect(methods.length).toBeGreaterThan(15);
+    expect(methods.filter((method) => !documented.has(method))).toEqual([]);
+  });
+});
+
+describe('docs/errors.md', () => {
+  const rows = tableRows(readDocument('docs/errors.md').text);
+
+  test('lists every code, in the order of the source', () => {
+    const [, body = ''] =
+      /interface ErrorDetails \{([\s\S]*?)\n\}/.exec(source('common/src/errors.ts')) ?? [];
+    const codes = [...body.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, code]) => code);
+    expect(codes.length).toBeGreaterThan(20);
+    expect(rows.map(([code]) => code)).toEqual(codes);
+  });
+
+  test('has the gRPC status of each', () => {
+    const statuses = new Map(
+      [
+        ...source('common/src/runtime/status.ts').matchAll(/^ {2}([A-Z_]+): Status\.([A-Z_]+),/gm),
+      ].map(([, code, status]) => [code, status]),
+    );
+    expect(rows.map(([code, , status]) => [code, status])).toEqual(
+      rows.map(([code]) => [code, statuses.get(code)]),
+    );
+  });
+
+  test('marks exit status 2', () => {
+    const [, cases = ''] =
+      /switch \(error\.code\) \{([\s\S]*?)return 2;/.exec(source('common/src/errors.ts')) ?? [];
+    const expected = [...cases.matchAll(/case '([A-Z_]+)'/g)].map(([, code]) => code);
+    const marked = rows
+      .filter(([, meaning]) => meaning?.includes('exit status 2'))
+      .map(([code]) => code);
+    expect(marked).toEqual(expected);
+  });
+});
+
+test('docs/dependencies.md lists every direct dependency, its version, licence and users', () => {
+  const documented = tableRows(readDocument('docs/dependencies.md').text).map((cells) =>
+    cells.slice(0, 4).join(' | '),
+  );
+  expect(documented.sort()).toEqual(dependencies().sort());
+});
+
+/** A command's options but for help and the file of settings. */
+function optionsOf({ options }: Command): { flag: string; variable: string }[] {
+  return options
+    .filter(({ long }) => long !== '--config')
+    .map(({ long, description }) => ({
+      flag: long ?? '',
+      variable: /\[(\w+)\]$/.exec(description)?.[1] ?? '',
+    }));
+}
+
+function subcommand({ commands }: Command, name: string): Command {
+  const found = commands.find((command) => command.name() === name);
+  if (found === undefined) throw new Error(`there is no ${name}`);
+  return found;
+}
+
+/** As the table writes it: `needed` without one, nothing where it may be left out. */
+function defaultOf(setting: z.ZodType | undefined): string {
+  const result = setting?.safeParse(undefined);
+  if (result?.success !== true) return 'needed';
+  const { data } = result;
+  return typeof data === 'string' ? data : data === undefined ? '' : JSON.stringify(data);
+}
+
+/** `at service/Method: roles` of everything that the servers implement. */
+function callsInCode(): string[] {
+  const servers = [
+    ['CSP', 'csp/src'],
+    ['SP', 'service-provider/src'],
+  ] as const;
+  return servers.flatMap(([at, directory]) =>
+    readdirSync(join(root, directory), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+      .flatMap((file) => callsIn(at, source(join(directory, file)))),
+  );
+}
+
+function callsIn(at: string, text: string): string[] {
+  const shared = /const options = \{ roles: \[([^\]]*)\]/.exec(text)?.[1];
+  return text
+    .split(/\bimplement\(/)
+    .slice(1)
+    .flatMap((part) => {
+      const service = /^(\w+)Service,/.exec(part)?.[1] ?? '';
+      const methods = part.matchAll(
+        /(\w+): (?:unary|bidi|serverStream)\(\s*(?:(options)|\{ roles: \[([^\]]*)\])/g,
+      );
+      return [...methods].map(([, name = '', usesShared, own]) => {
+        const roles = ((usesShared === undefined ? own : shared) ?? '').replace(/'/g, '');
+        return `${at} ${service}/${name[0]?.toUpperCase() ?? ''}${name.slice(1)}: ${roles}`;
+      });
+    });
+}
+
+function methodsIn(proto: string): string[] {
+  return proto
+    .split(/^service /m)
+    .slice(1)
+    .flatMap((part) => {
+      const [body = ''] = part.split(/^\}/m);
+      const service = /^\w+/.exec(body)?.[0] ?? '';
+      return [...body.matchAll(/rpc (\w+)\(/g)].map(([, method]) => `${service}/${method ?? ''}`);
+    });
+}
+
+interface Manifest {
+  readonly version: string;
+  readonly license: string;
+  readonly workspaces?: readonly string[];
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly devDependencies?: Readonly<Record<string, string>>;
+}
+
+function dependencies(): string[] {
+  const manifest = (path: string) => JSON.parse(source(join(path, 'package.json'))) as Manifest;
+  const users = new Map<string, string[]>();
+  for (const workspace of ['.', ...(manifest('.').workspaces ?? [])]) {
+    const { dependencies: atRunTime, devDependencies } = manifest(workspace);
+    for (const [name, version] of Object.entries({ ...atRunTime, ...devDependencies })) {
+      if (name.startsWith('@duoveil/')) continue;
+      const key = `${name} | ${version}`;
+      users.set(key, [...(users.get(key) ?? []), workspace === '.' ? 'the root' : workspace]);
+    }
+  }
+  return [...users].map(([key, workspaces]) => {
+    const { license } = manifest(join('node_modules', key.split(' ')[0] ?? ''));
+    return `${key} | ${license.replace(/^\((.*)\)$/, '$1')} | ${workspaces.join(', ')}`;
+  });
+}
