@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 
-import { withSettings } from '@duoveil/common/runtime';
+import { unlessStopped, withSettings } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
 import { verifyAuditLog } from './audit/audit-log.js';
@@ -14,7 +14,7 @@ export function cspCommand(): Command {
     'the crypto service provider: holds the master key and opens only masked values',
   );
   withSettings(csp.command('init'), cspInitSettings, async (settings) => {
-    const parameters = await init(settings);
+    const parameters = await unlessStopped(() => init(settings));
     process.stdout.write(
       `master key of ${String(parameters.bits)} bits sealed in ${settings.state}\n` +
         `parameters digest, to be pinned by everybody:\n${parameters.digest}\n`,

@@ -9,7 +9,7 @@ import {
   createLogger,
   credentialFiles,
   implement,
-  loadTls,
+  loadTlsOf,
   requireSecureBits,
   startServer,
   systemClock,
@@ -41,7 +41,7 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 export async function serve(settings: CspSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
-  const tls = await loadTls(credentialFiles(settings.tls));
+  const tls = await loadTlsOf('csp', credentialFiles(settings.tls));
   const engine = loadEngine(settings.engine);
   logger.info('arithmetic engine', { engine: engine.kind });
 

@@ -12,6 +12,7 @@ import { describe, expect, test } from 'vitest';
 import type { z } from 'zod';
 
 import { caCommand } from '../../cli/src/ca.js';
+import { PERMISSIONS } from '../src/parties/permissions.js';
 import { readDocument, root, section, tableRows } from './documents.js';
 
 const source = (path: string): string => readFileSync(join(root, path), 'utf8');
@@ -80,7 +81,7 @@ describe('docs/configuration.md', () => {
           `${at} ${service}/${method}: ${roles}`,
       )
       .sort();
-    expect(documented).toEqual(callsInCode().sort());
+    expect(documented).toEqual(permittedCalls().sort());
   });
 
   test('has every method of the wire contract', () => {
@@ -162,34 +163,15 @@ function defaultOf(setting: z.ZodType | undefined): string {
   return typeof data === 'string' ? data : data === undefined ? '' : JSON.stringify(data);
 }
 
-/** `at service/Method: roles` of everything that the servers implement. */
-function callsInCode(): string[] {
-  const servers = [
-    ['CSP', 'csp/src'],
-    ['SP', 'service-provider/src'],
-  ] as const;
-  return servers.flatMap(([at, directory]) =>
-    readdirSync(join(root, directory), { recursive: true, encoding: 'utf8' })
-      .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
-      .flatMap((file) => callsIn(at, source(join(directory, file)))),
+/** `at service/Method: roles` of everything that is served, but for health. */
+function permittedCalls(): string[] {
+  return Object.entries(PERMISSIONS).flatMap(([server, calls]) =>
+    Object.entries<readonly string[]>(calls).flatMap(([path, roles]) => {
+      const [, service, method] = /^\/duoveil\.v1\.(\w+)\/(\w+)$/.exec(path) ?? [];
+      if (service === undefined || method === undefined) return [];
+      return [`${server.toUpperCase()} ${service}/${method}: ${roles.join(', ')}`];
+    }),
   );
-}
-
-function callsIn(at: string, text: string): string[] {
-  const shared = /const options = \{ roles: \[([^\]]*)\]/.exec(text)?.[1];
-  return text
-    .split(/\bimplement\(/)
-    .slice(1)
-    .flatMap((part) => {
-      const service = /^(\w+)Service,/.exec(part)?.[1] ?? '';
-      const methods = part.matchAll(
-        /(\w+): (?:unary|bidi|serverStream)\(\s*(?:(options)|\{ roles: \[([^\]]*)\])/g,
-      );
-      return [...methods].map(([, name = '', usesShared, own]) => {
-        const roles = ((usesShared === undefined ? own : shared) ?? '').replace(/'/g, '');
-        return `${at} ${service}/${name[0]?.toUpperCase() ?? ''}${name.slice(1)}: ${roles}`;
-      });
-    });
 }
 
 function methodsIn(proto: string): string[] {

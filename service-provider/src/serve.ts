@@ -10,7 +10,7 @@ import {
   createLogger,
   credentialFiles,
   implement,
-  loadTls,
+  loadTlsOf,
   requireSecureBits,
   retrying,
   serverStream,
@@ -52,7 +52,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
-  const tls = await loadTls(credentialFiles(settings.tls));
+  const tls = await loadTlsOf('sp', credentialFiles(settings.tls));
   const engine = loadEngine(settings.engine);
   const csp = connect({
     address: settings.csp,

@@ -33,7 +33,7 @@ export {
   roles,
 } from './identity.js';
 export type { Identity, Role } from './identity.js';
-export { runMain, untilStopped } from './lifecycle.js';
+export { runMain, unlessStopped, untilStopped } from './lifecycle.js';
 export type { StopReason } from './lifecycle.js';
 export { createLogger, loggable, logLevels, silentLogger } from './logging.js';
 export type { LogFields, Logger, LogLevel } from './logging.js';
@@ -68,7 +68,7 @@ export {
 } from './settings.js';
 export type { SettingFlag, SettingsSources } from './settings.js';
 export { decodeError, encodeError } from './status.js';
-export { loadTls, tlsFromCredentials } from './tls.js';
+export { loadTls, loadTlsOf, tlsFromCredentials } from './tls.js';
 export type { Tls } from './tls.js';
 export { requireSecureBits } from './key-bits.js';
 export { runProgram, withSettings } from './command.js';

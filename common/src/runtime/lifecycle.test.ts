@@ -17,7 +17,7 @@ const run = (
   ended: Promise<{ status: unknown; stderr: string }>;
 } => {
   const programme = `
-    import { runMain, untilStopped } from '${runtime}';
+    import { runMain, unlessStopped, untilStopped } from '${runtime}';
     import { duoveilError } from '${errors}';
     ${body}`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', programme], {
@@ -63,6 +63,45 @@ describe('a programme', () => {
       const debugging = await run(body, { DUOVEIL_LOG_LEVEL: 'debug' }).ended;
       expect(debugging.stderr).toContain('Error: defect\n    at ');
     }
+  });
+
+  it('that fails ends, whatever it has begun before', async () => {
+    const body = `await runMain(async () => {
+      void untilStopped();
+      setInterval(() => {}, 1000);
+      throw duoveilError('CONFIG_INVALID', 'the port is in use', { path: 'listen' });
+    });`;
+    // Its standard input stays open: only its own end can end it.
+    expect(await run(body, { DUOVEIL_STOP_ON_STDIN_END: '1' }).ended).toEqual({
+      status: 2,
+      stderr: 'duoveil: the port is in use [CONFIG_INVALID]\n',
+    });
+  });
+
+  it('that has nobody to stop it but the one who asked goes on until it is done', async () => {
+    const work = 'new Promise((resolve) => setTimeout(resolve, 20))';
+    const body = `await runMain(async () => {
+      await unlessStopped(async () => ${work});
+      process.stderr.write('done\\n');
+    });`;
+    expect(await run(body, { DUOVEIL_STOP_ON_STDIN_END: '1' }).ended).toEqual({
+      status: 0,
+      stderr: 'done\n',
+    });
+  });
+
+  it('that is asked to stop in the middle says so, and ends with status 1', async () => {
+    const body = `await runMain(() => unlessStopped(async () => {
+      process.stderr.write('busy\\n');
+      await new Promise((resolve) => setTimeout(resolve, 60_000));
+    }));`;
+    const { child, ended } = run(body, { DUOVEIL_STOP_ON_STDIN_END: '1' });
+    await once(child.stderr, 'data');
+    child.stdin.end();
+    expect(await ended).toEqual({
+      status: 1,
+      stderr: 'busy\nduoveil: stopped before the end (standard input ended) [NOT_READY]\n',
+    });
   });
 
   it('survives that nobody reads its output, and is told', async () => {

@@ -1,5 +1,5 @@
 /** How a process begins and ends. */
-import { exitStatus, toDuoveilError } from '../errors.js';
+import { duoveilError, exitStatus, toDuoveilError } from '../errors.js';
 import { systemErrorCode } from './files.js';
 
 /** Why {@link untilStopped} resolved. */
@@ -38,9 +38,27 @@ export function untilStopped(
 }
 
 /**
+ * Does something that may be left at any point, unless the process is asked to stop before it is
+ * done.
+ * @throws NOT_READY where it is: the programme then ends, and the work with it
+ */
+export async function unlessStopped<T>(work: () => Promise<T>): Promise<T> {
+  const stopped = untilStopped().then((reason) => {
+    throw duoveilError('NOT_READY', `stopped before the end (${reason})`);
+  });
+  try {
+    return await Promise.race([work(), stopped]);
+  } finally {
+    // Listening for its end keeps the process alive.
+    process.stdin.pause();
+  }
+}
+
+/**
  * Runs a programme: on an error one line on standard error, `duoveil: <message> [CODE]`, and the exit
- * status that belongs to it. Stacks are shown only with `DUOVEIL_LOG_LEVEL=debug`. Resolves when
- * `main` has; the process ends by itself when nothing keeps it.
+ * status that belongs to it. Stacks are shown only with `DUOVEIL_LOG_LEVEL=debug`. Where `main` fails
+ * the process ends at once, whatever was begun and cannot be stopped any more; else it ends by itself
+ * when nothing keeps it.
  * @param main gets a signal that is aborted when nobody reads standard output any more
  */
 export async function runMain(main: (outputGone: AbortSignal) => Promise<void>): Promise<void> {
@@ -59,7 +77,9 @@ export async function runMain(main: (outputGone: AbortSignal) => Promise<void>):
     await main(outputGone.signal);
   } catch (error) {
     // A reader that has seen enough, as in `duoveil run | head`, is no failure.
-    if (!outputGone.signal.aborted) report(error);
+    if (outputGone.signal.aborted) return;
+    report(error);
+    process.exit();
   }
 }
 

@@ -20,7 +20,7 @@ import { callUnary } from './client.js';
 import { authority, clockAt, identity, issue, Loopback } from './fixture.js';
 import { identityOfCertificate } from './identity.js';
 import { implement, unary } from './service.js';
-import { loadTls } from './tls.js';
+import { loadTlsOf, loadTls } from './tls.js';
 import type { Tls } from './tls.js';
 
 const parameters = implement(ParametersServiceService, {
@@ -229,6 +229,15 @@ describe('TLS files', () => {
     await writeAuthority(directory, issuer);
     expect((await stat(join(directory, 'ca.key'))).mode & 0o777).toBe(0o600);
     expect((await readAuthority(directory)).key.reveal()).toBe(issuer.key.reveal());
+  });
+
+  it('are refused to a party that has another role', async () => {
+    const { paths } = await files();
+    expect((await loadTlsOf('csp', paths)).identity).toEqual(identity('csp'));
+    await expect(loadTlsOf('sp', paths)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: `tls.certificate: ${paths.certificate} is that of spiffe://test.internal/csp, which is no sp`,
+    });
   });
 
   it('are refused with the file and the reason', async () => {

@@ -15,7 +15,7 @@ import { systemClock } from './clock.js';
 import type { Clock } from './clock.js';
 import { readSettingFile } from './files.js';
 import { formatIdentity, identityOfCertificate, identityOfPeer } from './identity.js';
-import type { Identity } from './identity.js';
+import type { Identity, Role } from './identity.js';
 
 /** A party's checked TLS material, ready for use at either end of a connection. */
 export interface Tls {
@@ -41,6 +41,17 @@ export async function loadTls(files: CredentialFiles, clock: Clock = systemClock
     readSettingFile(files.key, 'tls.key'),
   ]);
   return checkTls({ ca, certificate, key: new Secret(key) }, files, clock);
+}
+
+/**
+ * The same for a party that has one role: with another one's certificate nobody would talk to it.
+ * @throws CONFIG_INVALID where the certificate holds another role, too
+ */
+export async function loadTlsOf(role: Role, files: CredentialFiles): Promise<Tls> {
+  const tls = await loadTls(files);
+  if (tls.identity.role === role) return tls;
+  const found = formatIdentity(tls.identity);
+  throw tlsError('tls.certificate', files.certificate, `is that of ${found}, which is no ${role}`);
 }
 
 /**

@@ -13,13 +13,14 @@ export function keyService(bcp: Bcp, keys: PatientKeys): Service {
       async ({ patientId, parametersDigest, publicKey, proof }) => {
         const patient = parsePatientId(patientId, 'patient_id');
         requirePinned(bcp.parameters, parametersDigest.toString('hex') as ParametersDigest);
-        if (publicKey === undefined || proof === undefined) {
-          throw duoveilError('MESSAGE_INVALID', 'public_key and proof must be there', {
-            field: 'public_key',
-          });
-        }
+        if (publicKey === undefined) throw missing('public_key');
+        if (proof === undefined) throw missing('proof');
         return { keyId: await keys.register(patient, { publicKey: publicKey.h, ...proof }) };
       },
     ),
   });
+}
+
+function missing(field: string): Error {
+  return duoveilError('MESSAGE_INVALID', `${field} is missing`, { field });
 }

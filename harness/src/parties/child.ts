@@ -9,6 +9,8 @@ export interface ChildOptions {
   readonly arguments: readonly string[];
   /** Added to the environment: secrets go this way, never as arguments. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** The working directory; this process's by default. */
+  readonly directory?: string;
   /** Called with each line of standard output. */
   readonly onOutput?: (line: string) => void;
   /** Called with each line of standard error. */
@@ -32,6 +34,7 @@ export class Child {
   constructor(options: ChildOptions) {
     const child = spawn(process.execPath, [options.programme, ...options.arguments], {
       stdio: ['pipe', 'pipe', 'pipe'],
+      cwd: options.directory,
       env: { ...process.env, ...options.environment, DUOVEIL_STOP_ON_STDIN_END: '1' },
     });
     let lastWords = '';
@@ -64,6 +67,11 @@ export class Child {
 
   /** End the process as a power failure would. */
   kill(): void {
-    this.#process.kill('SIGKILL');
+    this.signal('SIGKILL');
+  }
+
+  /** Send the process a signal; nothing where it has ended. */
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name);
   }
 }

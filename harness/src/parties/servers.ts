@@ -1,5 +1,6 @@
 /** Throw-away CSP and SP processes, with their own authority, in one directory. */
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -23,7 +24,7 @@ import {
   type PatientId,
 } from '@duoveil/common/runtime';
 
-import { Child } from './child.js';
+import type { ChildOptions } from './child.js';
 import { Supervised } from './supervised.js';
 
 const require = createRequire(import.meta.url);
@@ -45,6 +46,10 @@ export interface ServerOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Called with each line of a server's log. */
   readonly onLog: (line: string) => void;
+  /** Issues all certificates; one of their own unless given. */
+  readonly authority?: Authority;
+  /** Seals the master key; a random one unless given. */
+  readonly passphrase?: string;
 }
 
 /** The host that throw-away servers listen on. */
@@ -59,25 +64,30 @@ export function engineArguments(engine: EngineChoice): string[] {
 export class Servers {
   readonly #options: ServerOptions;
   readonly #authority: Authority;
-  readonly #passphrase = randomBytes(24).toString('base64');
+  readonly #passphrase: string;
   #digest: ParametersDigest | undefined;
+  #setUp: Supervised | undefined;
   #csp: Supervised | undefined;
   #sp: Supervised | undefined;
   #cspPort = 0;
   #spPort = 0;
+  #stopped = false;
 
   private constructor(options: ServerOptions, authority: Authority) {
     this.#options = options;
     this.#authority = authority;
+    this.#passphrase = options.passphrase ?? randomBytes(24).toString('base64');
   }
 
   /** Make the authority; start nothing yet. */
   static async prepare(options: ServerOptions): Promise<Servers> {
-    const authority = await createAuthority({
-      commonName: 'duoveil throw-away CA',
-      days: 7,
-      now: new Date(),
-    });
+    const authority =
+      options.authority ??
+      (await createAuthority({
+        commonName: 'duoveil throw-away CA',
+        days: 7,
+        now: new Date(),
+      }));
     return new Servers(options, authority);
   }
 
@@ -90,6 +100,21 @@ export class Servers {
   /** Where gateways connect to. */
   get address(): string {
     return `${HOST}:${String(this.#spPort)}`;
+  }
+
+  /** Where the SP connects to, unless it was told otherwise. */
+  get cspAddress(): string {
+    return `${HOST}:${String(this.#cspPort)}`;
+  }
+
+  /** The CSP's state directory. */
+  get cspState(): string {
+    return this.#path('csp', 'state');
+  }
+
+  /** The file of the SP's store. */
+  get spDatabase(): string {
+    return this.#path('sp', 'store.db');
   }
 
   get csp(): Supervised {
@@ -105,24 +130,23 @@ export class Servers {
   /** Draw the master key: the longest part. */
   async setUp(): Promise<void> {
     const lines: string[] = [];
-    const child = new Child({
-      programme: require.resolve('@duoveil/csp/main'),
-      arguments: [
-        'init',
-        ...['--state', this.#path('csp', 'state')],
-        ...['--key-bits', String(this.#options.keyBits)],
-        ...['--generator', this.#options.generator],
-        '--insecure-key-bits',
-      ],
-      environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
-      onOutput: (line) => lines.push(line),
+    this.#setUp = this.#supervise('csp', (restart) => {
+      // One that was killed may have written down a part: that is of no use.
+      if (restart > 0) rmSync(this.cspState, { recursive: true, force: true });
+      return {
+        programme: require.resolve('@duoveil/csp/main'),
+        arguments: [
+          'init',
+          ...['--state', this.cspState],
+          ...['--key-bits', String(this.#options.keyBits)],
+          ...['--generator', this.#options.generator],
+          '--insecure-key-bits',
+        ],
+        environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
+        onOutput: (line) => lines.push(line),
+      };
     });
-    const { code, lastWords } = await child.ended;
-    if (code !== 0) {
-      throw duoveilError('PEER_UNAVAILABLE', `the CSP's set-up failed: ${lastWords}`, {
-        peer: 'csp',
-      });
-    }
+    await this.#setUp.finished;
     this.#digest = parseParametersDigest(lines.at(-1) ?? '', 'csp init');
   }
 
@@ -132,7 +156,7 @@ export class Servers {
     this.#csp = this.#start('csp', '@duoveil/csp/main', () => this.#cspPort, {
       arguments: [
         ...['--tls', tls],
-        ...['--state', this.#path('csp', 'state')],
+        ...['--state', this.cspState],
         // A recording goes as fast as it can: nothing here needs protecting by a budget.
         ...['--patient-per-minute', '0', '--patient-per-day', '0', '--provider-per-minute', '0'],
       ],
@@ -141,15 +165,18 @@ export class Servers {
     this.#cspPort = await this.#ready('csp', this.#csp);
   }
 
-  /** Start the SP and wait until it listens. */
-  async startSp(): Promise<void> {
+  /**
+   * Start the SP and wait until it listens.
+   * @param csp where it finds its CSP, if not at the one that was started here
+   */
+  async startSp(csp = this.cspAddress): Promise<void> {
     const tls = await this.issue('sp', { trustDomain: defaultTrustDomain, role: 'sp' });
     this.#sp = this.#start('sp', '@duoveil/service-provider/main', () => this.#spPort, {
       arguments: [
         ...['--tls', tls],
-        ...['--csp', `${HOST}:${String(this.#cspPort)}`],
+        ...['--csp', csp],
         ...['--parameters-digest', this.digest],
-        ...['--database', this.#path('sp', 'store.db')],
+        ...['--database', this.spDatabase],
       ],
     });
     this.#spPort = await this.#ready('sp', this.#sp);
@@ -174,10 +201,12 @@ export class Servers {
     return directory;
   }
 
-  /** Stop both. */
+  /** Stop whatever was started, for good. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.#sp?.stop();
     await this.#csp?.stop();
+    await this.#setUp?.stop();
   }
 
   #path(...parts: string[]): string {
@@ -190,27 +219,28 @@ export class Servers {
     port: () => number,
     how: { readonly arguments: readonly string[]; readonly environment?: Record<string, string> },
   ): Supervised {
-    return new Supervised(
-      name,
-      () => ({
-        programme: require.resolve(programme),
-        arguments: [
-          'serve',
-          ...['--listen', `${HOST}:${String(port())}`],
-          ...['--port-file', this.#path(`${name}.port`)],
-          ...['--log-level', this.#options.logLevel],
-          ...engineArguments(this.#options.engine),
-          '--insecure-key-bits',
-          ...(this.#options.allowDistance ? ['--allow-distance'] : []),
-          ...how.arguments,
-        ],
-        environment: { ...this.#options.environment, ...how.environment },
-        onLog: this.#options.onLog,
-      }),
-      ({ signal }) => {
-        this.#options.onLog(`duoveil: the ${name} was ended by ${String(signal)} and is restarted`);
-      },
-    );
+    return this.#supervise(name, () => ({
+      programme: require.resolve(programme),
+      arguments: [
+        'serve',
+        ...['--listen', `${HOST}:${String(port())}`],
+        ...['--port-file', this.#path(`${name}.port`)],
+        ...['--log-level', this.#options.logLevel],
+        ...engineArguments(this.#options.engine),
+        '--insecure-key-bits',
+        ...(this.#options.allowDistance ? ['--allow-distance'] : []),
+        ...how.arguments,
+      ],
+      environment: { ...this.#options.environment, ...how.environment },
+      onLog: this.#options.onLog,
+    }));
+  }
+
+  #supervise(name: 'csp' | 'sp', options: (restart: number) => ChildOptions): Supervised {
+    if (this.#stopped) throw duoveilError('NOT_READY', 'the servers are stopped');
+    return new Supervised(name, options, ({ signal }) => {
+      this.#options.onLog(`duoveil: the ${name} was ended by ${String(signal)} and is restarted`);
+    });
   }
 
   async #ready(name: string, party: Supervised): Promise<number> {

@@ -7,7 +7,8 @@ const MAX_RESTARTS = 20;
 
 /** A process that is started again when it dies unasked. */
 export class Supervised {
-  readonly #name: string;
+  /** What the process is called in an error. */
+  readonly name: string;
   readonly #options: (restart: number) => ChildOptions;
   readonly #onRestart: (ending: Ending) => void;
   #child: Child;
@@ -17,7 +18,6 @@ export class Supervised {
   readonly finished: Promise<void>;
 
   /**
-   * @param name what the process is called in an error
    * @param options how to start it, given how often it was started before
    */
   constructor(
@@ -25,7 +25,7 @@ export class Supervised {
     options: (restart: number) => ChildOptions,
     onRestart: (ending: Ending) => void = () => undefined,
   ) {
-    this.#name = name;
+    this.name = name;
     this.#options = options;
     this.#onRestart = onRestart;
     this.#child = new Child(options(0));
@@ -41,6 +41,11 @@ export class Supervised {
   /** End the process as a power failure would; it is started again. */
   kill(): void {
     this.#child.kill();
+  }
+
+  /** Send the process a signal; nothing where it has ended. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.signal(name);
   }
 
   /** Ask it to stop, for good. */
@@ -68,13 +73,9 @@ export class Supervised {
     const what = message === '' ? `ended with ${String(signal ?? code)}` : message;
     // The user's own mistakes are theirs here too: same code, same exit status.
     return code === 2
-      ? duoveilError('OPTION_INVALID', what, { option: this.#name })
-      : duoveilError(
-          'PEER_UNAVAILABLE',
-          `${this.#name}: ${what}${errorCode && ` (${errorCode})`}`,
-          {
-            peer: this.#name,
-          },
-        );
+      ? duoveilError('OPTION_INVALID', what, { option: this.name })
+      : duoveilError('PEER_UNAVAILABLE', `${this.name}: ${what}${errorCode && ` (${errorCode})`}`, {
+          peer: this.name,
+        });
   }
 }

@@ -53,8 +53,9 @@ export function demoCommand(): Command {
 /** Runs until the end, or until Ctrl-C: then everything is stopped first. */
 async function runOnce(options: RunOptions): Promise<RunResult> {
   const interrupt = new AbortController();
-  const stop = (): void => {
-    interrupt.abort(duoveilError('INTERNAL', 'interrupted'));
+  const stop = (reason: NodeJS.Signals | Error): void => {
+    const why = reason instanceof Error ? 'nobody reads the output' : reason;
+    interrupt.abort(duoveilError('NOT_READY', `stopped before the end (${why})`));
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   process.stdout.once('error', stop);

@@ -1,5 +1,6 @@
 import { GENERATOR_FAMILIES, MODULUS_BITS_RANGE } from '@duoveil/common/bcp';
 import type { GeneratorFamily } from '@duoveil/common/bcp';
+import { requireReferenceFits } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { ENGINE_CHOICES, type EngineChoice } from '@duoveil/common/modular';
 import { requireSecureBits } from '@duoveil/common/runtime';
@@ -72,7 +73,7 @@ export function addRunOptions(command: Command): Command {
 
 /**
  * Check the options, whatever can be checked before anything is started.
- * @throws DuoveilError `OPTION_INVALID`, `SCHEMA_INVALID`, `CONFIG_INVALID`
+ * @throws DuoveilError `OPTION_INVALID`, `SCHEMA_INVALID`, `CONFIG_INVALID`, `BOUNDS_EXCEEDED`
  */
 export async function parseRunOptions(values: RunValues): Promise<RunOptions> {
   if (values.input === undefined) throw optionInvalid('--input', 'is needed: the recording to run');
@@ -82,9 +83,11 @@ export async function parseRunOptions(values: RunValues): Promise<RunOptions> {
     throw optionInvalid('--key-bits', `must be a multiple of 64 up to ${greatest}`);
   }
   requireSecureBits(keyBits, values.insecureKeyBits === true);
+  const monitoring = await parseMonitoringOptions(values);
+  requireReferenceFits(monitoring.schema, monitoring.policy.window, keyBits);
   return {
     input: values.input,
-    monitoring: await parseMonitoringOptions(values),
+    monitoring,
     monitoringArguments: Object.entries(MONITORING_FLAGS).flatMap(([key, flag]) => {
       const value = values[key as keyof typeof MONITORING_FLAGS];
       return value === undefined ? [] : [flag, String(value)];

@@ -8,7 +8,6 @@ import { duoveilError } from '@duoveil/common/errors';
 import { abortReason, parsePatientId } from '@duoveil/common/runtime';
 import { checkRecording, csvSource } from '@duoveil/gateway';
 
-import { Child } from '../parties/child.js';
 import { engineArguments, Servers } from '../parties/servers.js';
 import { Supervised } from '../parties/supervised.js';
 import { parseEvent, type RowEvent, type Summary } from './events.js';
@@ -45,6 +44,13 @@ export async function run(
   const directory = await mkdtemp(join(tmpdir(), 'duoveil-run-'));
   let servers: Servers | undefined;
   let gateway: Supervised | undefined;
+  let working: Promise<unknown> = Promise.resolve();
+  const stage = async (what: string, work: () => Promise<unknown>): Promise<void> => {
+    reporter.stage(what);
+    working = work();
+    await untilAborted(working, signal);
+    reporter.stageDone('done');
+  };
   try {
     servers = await Servers.prepare({
       directory,
@@ -54,57 +60,59 @@ export async function run(
       allowDistance: policy.output === 'distance',
       logLevel: 'warn',
       onLog: (line) => {
-        reporter.notice(line);
+        tell(reporter, line);
       },
     });
     const parties = servers;
-    await stage(reporter, 'Drawing the master key', signal, () => parties.setUp());
-    await stage(reporter, 'Starting the crypto service provider', signal, () => parties.startCsp());
-    await stage(reporter, 'Starting the service provider', signal, () => parties.startSp());
+    await stage('Drawing the master key', () => parties.setUp());
+    await stage('Starting the crypto service provider', () => parties.startCsp());
+    await stage('Starting the service provider', () => parties.startSp());
     const tls = await parties.issueGateway(PATIENT);
     const connection = [
       ...['--sp', parties.address],
       ...['--tls', tls],
       ...['--state', join(directory, 'gateway')],
     ];
-    await stage(reporter, 'Enrolling the patient', signal, () =>
-      enrolPatient(options, connection, parties.digest, signal),
-    );
+    const enrolment = (gateway = enrolPatient(options, connection, parties.digest));
+    await stage('Enrolling the patient', () => enrolment.finished);
     const stream = new Stream(reporter);
     gateway = stream.start(options, connection);
     return await untilAborted(Promise.race([stream.result(gateway), failure(parties)]), signal);
   } finally {
     await gateway?.stop();
     await servers?.stop();
+    // What a stage had begun has nothing left to work with; it must not write any more either.
+    await working.catch(() => undefined);
     await rm(directory, { recursive: true, force: true });
   }
 }
 
-async function stage(
-  reporter: Reporter,
-  what: string,
-  signal: AbortSignal,
-  work: () => Promise<unknown>,
-): Promise<void> {
-  reporter.stage(what);
-  await untilAborted(work(), signal);
-  reporter.stageDone('done');
+/** How a programme of ours says why it ends. Whoever started it says so in its place. */
+const LAST_WORDS = /^duoveil: .* \[[A-Z_]+\]$/;
+
+function tell(reporter: Reporter, line: string): void {
+  if (!LAST_WORDS.test(line)) reporter.notice(line);
 }
 
-/** Only a server that failed for good ends its supervision with an error. */
+/** The servers are to go on until the run is over. */
 function failure({ csp, sp }: Servers): Promise<never> {
-  return new Promise((_, reject) => {
-    for (const party of [csp, sp]) party.finished.catch(reject);
-  });
+  return Promise.race(
+    [csp, sp].map(async (party) => {
+      await party.finished;
+      throw duoveilError('PEER_UNAVAILABLE', `the ${party.name} ended before the last row`, {
+        peer: party.name,
+      });
+    }),
+  );
 }
 
-async function enrolPatient(
+function enrolPatient(
   { monitoringArguments, keyBits }: RunOptions,
   connection: readonly string[],
   digest: string,
-  signal: AbortSignal,
-): Promise<void> {
-  const child = new Child({
+): Supervised {
+  const passphrase = randomBytes(24).toString('base64');
+  return new Supervised('gateway', () => ({
     programme: require.resolve('@duoveil/gateway/main'),
     arguments: [
       'enrol',
@@ -113,19 +121,8 @@ async function enrolPatient(
       ...(keyBits < 2048 ? ['--insecure-key-bits'] : []),
       ...monitoringArguments,
     ],
-    environment: { DUOVEIL_GATEWAY_PASSPHRASE: randomBytes(24).toString('base64') },
-  });
-  const stop = (): void => {
-    child.kill();
-  };
-  signal.addEventListener('abort', stop, { once: true });
-  const { code, lastWords } = await child.ended;
-  signal.removeEventListener('abort', stop);
-  if (code !== 0 && !signal.aborted) {
-    throw duoveilError('PEER_UNAVAILABLE', `the enrolment failed: ${lastWords}`, {
-      peer: 'gateway',
-    });
-  }
+    environment: { DUOVEIL_GATEWAY_PASSPHRASE: passphrase },
+  }));
 }
 
 /** The gateway's output. A gateway that was started again begins at the first row: what was reported is left out. */
@@ -156,7 +153,7 @@ class Stream {
           this.#take(line);
         },
         onLog: (line) => {
-          this.#reporter.notice(line);
+          tell(this.#reporter, line);
         },
       }),
       ({ signal }) => {

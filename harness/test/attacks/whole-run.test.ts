@@ -99,7 +99,7 @@ async function record(): Promise<Recorded> {
     'a test',
   );
   const key = encodeKey(keys.keys.publicKey, proof, bcp.parameters);
-  await store.patients.insert({ id, key, schema, policy }, systemClock.now());
+  await store.patients.keep({ id, key, schema, policy }, systemClock.now());
   const plan = packingPlanOf(schema, policy, 512);
   const readings = [...WINDOW, ...SAMPLES].map((reading) => [reading]);
   const uploads: Buffer[] = [];

@@ -83,9 +83,10 @@ export class BlindedArithmeticClient {
       const { values } = await callUnary(this.#connection, Arithmetic.open, request, options);
       requireCount(values, openings.length, this.#connection);
       return values.map((bytes) => {
+        const { modulus, plaintextBytes } = this.#bcp.parameters;
         const value = integerFromBytes(bytes);
-        if (value >= this.#bcp.parameters.modulus) {
-          throw misbehaved(this.#connection, 'a value that is not below N');
+        if (bytes.length !== plaintextBytes || value >= modulus) {
+          throw misbehaved(this.#connection, 'a value that is no integer below N');
         }
         return value;
       });

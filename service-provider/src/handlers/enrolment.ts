@@ -46,10 +46,9 @@ export async function enrol(
   const { bcp, store, monitors, allowDistance, clock } = environment;
   const patient = await decode(request, bcp, context);
   requireAllowed(patient.policy, allowDistance);
-  const known = await store.patients.find(patient.id);
-  if (known === undefined) await store.patients.insert(patient, clock.now());
-  else requireSame(known, patient);
-  monitors.watch(known ?? patient);
+  const known = await store.patients.keep(patient, clock.now());
+  requireSame(known, patient);
+  monitors.watch(known);
   return {};
 }
 

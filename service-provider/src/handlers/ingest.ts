@@ -8,6 +8,7 @@ import {
   type BidiHandler,
   type CallContext,
   type Clock,
+  type PatientId,
 } from '@duoveil/common/runtime';
 import type { IngestRequest, IngestResponse, OpenIngest, Sample } from '@duoveil/proto';
 
@@ -28,13 +29,13 @@ export interface IngestEnvironment {
 
 /** The stream of one gateway's samples: each is on disk before it is acknowledged. */
 export function ingest(environment: IngestEnvironment): BidiHandler<IngestRequest, IngestResponse> {
-  const newest = new Map<string, AbortController>();
+  const newest = new Map<PatientId, Intake>();
   return async (requests, send, context) => {
     let intake: Intake | undefined;
     for await (const { message } of requests) {
       if (message?.$case === 'open' && intake === undefined) {
         const watched = open(environment, message.value, context);
-        intake = await Intake.begin(environment, watched, supersede(newest, watched.patient.id));
+        intake = await Intake.begin(environment, watched, newest);
         await send(opened(intake.next));
       } else if (message?.$case === 'sample' && intake !== undefined) {
         await intake.accept(message.value, context.signal);
@@ -61,14 +62,6 @@ function open(
   return monitors.of(patient);
 }
 
-/** A patient has one stream: a new one, after a connection was lost unnoticed, ends the old one. */
-function supersede(newest: Map<string, AbortController>, patient: string): AbortSignal {
-  newest.get(patient)?.abort();
-  const controller = new AbortController();
-  newest.set(patient, controller);
-  return controller.signal;
-}
-
 function opened(next: number): IngestResponse {
   return { message: { $case: 'opened', value: { nextSequence: BigInt(next) } } };
 }
@@ -80,40 +73,65 @@ function acknowledged(sequence: bigint): IngestResponse {
 /** Takes one stream's samples in. */
 class Intake {
   /** The sequence number that is expected next. */
-  next: number;
+  next = 1;
   /** At least this many samples have a decision. */
   #decided = 0;
   readonly #environment: IngestEnvironment;
   readonly #watched: Watched;
-  readonly #superseded: AbortSignal;
+  readonly #superseded = new AbortController();
+  /** What it is doing; never rejects. */
+  #working: Promise<void> = Promise.resolve();
 
-  private constructor(
-    environment: IngestEnvironment,
-    watched: Watched,
-    superseded: AbortSignal,
-    next: number,
-  ) {
+  private constructor(environment: IngestEnvironment, watched: Watched) {
     this.#environment = environment;
     this.#watched = watched;
-    this.#superseded = superseded;
-    this.next = next;
   }
 
+  /**
+   * A patient has one stream: a new one, after a connection was lost unnoticed, ends the old one. It
+   * begins behind the sample that the old one may be storing yet.
+   */
   static async begin(
     environment: IngestEnvironment,
     watched: Watched,
-    superseded: AbortSignal,
+    newest: Map<PatientId, Intake>,
   ): Promise<Intake> {
-    const last = await environment.store.samples.last(watched.patient.id);
-    return new Intake(environment, watched, superseded, last + 1);
+    const { id } = watched.patient;
+    const old = newest.get(id);
+    const intake = new Intake(environment, watched);
+    newest.set(id, intake);
+    await intake.#busyWith(async () => {
+      if (old !== undefined) await old.#end();
+      intake.next = (await environment.store.samples.last(id)) + 1;
+    });
+    return intake;
   }
 
   /** When this resolves, the sample is on disk. One that is there already must be the same. */
-  async accept(sample: Sample, signal: AbortSignal): Promise<void> {
+  accept(sample: Sample, signal: AbortSignal): Promise<void> {
+    return this.#busyWith(() => this.#accept(sample, signal));
+  }
+
+  #busyWith(work: () => Promise<void>): Promise<void> {
+    const done = work();
+    this.#working = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Takes no more samples; resolves when the last one is stored, or is not going to be. */
+  #end(): Promise<void> {
+    this.#superseded.abort();
+    return this.#working;
+  }
+
+  async #accept(sample: Sample, signal: AbortSignal): Promise<void> {
     const { bcp, store, clock } = this.#environment;
     const { patient, suite, arrivals } = this.#watched;
-    if (this.#superseded.aborted) {
-      throw duoveilError('NOT_READY', "a newer stream of this patient's has taken over");
+    this.#requireNewest();
+    if (sample.sequence < 1n) {
+      throw duoveilError('MESSAGE_INVALID', 'sample.sequence must be at least 1', {
+        field: 'sample.sequence',
+      });
     }
     this.#requireCount(sample.ciphertexts, suite.ciphertextsPerSample);
     const digest = digestOf(sample.ciphertexts);
@@ -135,6 +153,7 @@ class Intake {
       bcp.engine,
     );
     await this.#room(signal);
+    this.#requireNewest();
     await store.samples.append(
       patient.id,
       { sequence: this.next, ciphertexts },
@@ -143,6 +162,12 @@ class Intake {
     );
     this.next += 1;
     arrivals.ring();
+  }
+
+  #requireNewest(): void {
+    if (this.#superseded.signal.aborted) {
+      throw duoveilError('NOT_READY', "a newer stream of this patient's has taken over");
+    }
   }
 
   async #requireSame(sequence: bigint, digest: Buffer): Promise<void> {
@@ -171,10 +196,11 @@ class Intake {
   async #room(signal: AbortSignal): Promise<void> {
     const { progress, patient } = this.#watched;
     // Looked up only where what is known does not say that there is room: it can only have grown.
-    while (this.next - this.#decided > BACKLOG && !signal.aborted) {
+    const over = AbortSignal.any([signal, this.#superseded.signal]);
+    while (this.next - this.#decided > BACKLOG && !over.aborted) {
       const heard = progress.count;
       this.#decided = await this.#environment.store.decisions.last(patient.id);
-      if (this.next - this.#decided > BACKLOG) await progress.next(heard, signal);
+      if (this.next - this.#decided > BACKLOG) await progress.next(heard, over);
     }
   }
 }

@@ -63,7 +63,9 @@ export class ReferenceSuite implements PatientSuite {
     const { numerator, denominator } = distanceBounds(schema, policy.window);
     const { modulus } = this.#bcp.parameters;
     const distance = reconstruct(residue, modulus, numerator, denominator);
-    return distance && { kind: 'distance', distance };
+    // A square modulo N may be a negative number: no sample of integers is so far, or so near.
+    if (distance === undefined || distance.numerator < 0n) return undefined;
+    return { kind: 'distance', distance };
   }
 
   sums(): Promise<never> {

@@ -62,6 +62,27 @@ function keepingStatements(database: Database.Database): SqliteDatabase {
 }
 
 /**
+ * Do several things, all of them or none. A full disk may have rolled back already, and SQLite then
+ * refuses to do it again: what counts is the first failure.
+ */
+export async function inTransaction(
+  db: Connection,
+  work: (transaction: Connection) => Promise<void>,
+): Promise<void> {
+  const transaction = await db.startTransaction().execute();
+  try {
+    await work(transaction);
+    await transaction.commit().execute();
+  } catch (error) {
+    await transaction
+      .rollback()
+      .execute()
+      .catch(() => undefined);
+    throw error;
+  }
+}
+
+/**
  * Run something against the store and raise what goes wrong as an error of ours.
  * @throws DuoveilError `STORAGE_FULL` where the disk is full, `STORAGE_FAILED` otherwise
  */
@@ -78,8 +99,26 @@ export async function storing<T>(work: () => Promise<T>): Promise<T> {
         { cause },
       );
     }
-    throw duoveilError('STORAGE_FAILED', 'the store failed', {}, { cause });
+    throw duoveilError('STORAGE_FAILED', `the store failed${hintFor(cause)}`, {}, { cause });
   }
+}
+
+/** What somebody can do about it, where there is something. */
+function hintFor(error: unknown): string {
+  const code = codeOf(error);
+  if (code === 'SQLITE_BUSY') {
+    return ': it is in use; is another service provider running on the same file?';
+  }
+  if (code === 'SQLITE_NOTADB') return ': its file is no database';
+  // The driver has no code for this.
+  if (error instanceof Error && error.message.includes('Unable to open')) {
+    return ': its file cannot be opened; is its directory there, and may it be written to?';
+  }
+  return '';
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
 }
 
 /**
@@ -88,7 +127,7 @@ export async function storing<T>(work: () => Promise<T>): Promise<T> {
  */
 function isDiskFull(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
-  const code = 'code' in error ? String(error.code) : '';
+  const code = codeOf(error);
   return (
     code === 'SQLITE_FULL' ||
     code === 'ENOSPC' ||

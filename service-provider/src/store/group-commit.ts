@@ -1,4 +1,4 @@
-import type { Connection } from './database.js';
+import { inTransaction, type Connection } from './database.js';
 
 /** Something to write, in a transaction that it may share with others. */
 export type Writing = (transaction: Connection) => Promise<void>;
@@ -65,7 +65,7 @@ export class GroupCommit {
   }
 
   #commit(group: readonly Waiting[]): Promise<void> {
-    return this.#db.transaction().execute(async (transaction) => {
+    return inTransaction(this.#db, async (transaction) => {
       for (const { writing } of group) await writing(transaction);
     });
   }

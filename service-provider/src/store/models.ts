@@ -1,7 +1,7 @@
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf } from './blobs.js';
-import { storing, type Connection } from './database.js';
+import { inTransaction, storing, type Connection } from './database.js';
 import { forgetCiphertexts } from './samples.js';
 
 /** An encrypted baseline. */
@@ -54,7 +54,7 @@ export class ModelStore {
    */
   async insert(patient: PatientId, model: StoredModel, keep: number, now: Date): Promise<void> {
     await storing(() =>
-      this.#db.transaction().execute(async (transaction) => {
+      inTransaction(this.#db, async (transaction) => {
         await transaction
           .insertInto('models')
           .values({

@@ -48,8 +48,12 @@ export class PatientStore {
     });
   }
 
-  /** Write a new patient down. */
-  async insert({ id, key, schema, policy }: Patient, now: Date): Promise<void> {
+  /**
+   * Write a patient down, unless there is one of this id already.
+   * @returns the one that is there: of several at the same time, the first
+   */
+  async keep(patient: Patient, now: Date): Promise<Patient> {
+    const { id, key, schema, policy } = patient;
     await storing(async () => {
       await this.#db
         .insertInto('patients')
@@ -62,8 +66,10 @@ export class PatientStore {
           policy: JSON.stringify(policyToJson(policy)),
           enrolled_at: now.toISOString(),
         })
+        .onConflict((conflict) => conflict.column('id').doNothing())
         .execute();
     });
+    return (await this.find(id)) ?? patient;
   }
 }
 

@@ -1,0 +1,176 @@
+/** Parties that are ended as by a power failure at chosen steps of a protocol. */
+import { writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+
+import { openStore } from '../../service-provider/src/store/index.js';
+import { CspProxy } from '../src/faults/csp-proxy.js';
+import type { PassingCall } from '../src/faults/csp-proxy.js';
+import { replay } from '../src/oracle/index.js';
+import { Supervised } from '../src/parties/supervised.js';
+import { seededPrng } from '../src/simulation/prng.js';
+import { simulate, toCsv } from '../src/simulation/index.js';
+import { Deployment, identity, PATIENT } from './support/deployment.js';
+import { LONG, readResults, REFERENCE } from './support/duoveil.js';
+import { expectRows } from './support/recordings.js';
+import { Openings } from './support/openings.js';
+
+const require = createRequire(import.meta.url);
+const programme = require.resolve('@duoveil/gateway/main');
+
+const CHANNELS = ['HR', 'RESP', 'SpO2'];
+const WINDOW = ['--window', '8', '--baseline', 'rolling', '--retrain-every', '4'];
+
+type Party = 'csp' | 'sp' | 'gateway';
+
+/** Who is killed at the next call of a method. */
+interface Kill {
+  readonly at: string;
+  readonly victim: Party;
+}
+
+const METHODS = ['Subtract', 'Multiply', 'Divide', 'InvertMatrix', 'Open'];
+
+/** In the first training, in its repetition, in scoring, in later trainings. */
+const chosen: readonly Kill[] = [
+  { at: 'RegisterKey', victim: 'sp' },
+  { at: 'Divide', victim: 'sp' },
+  { at: 'Multiply', victim: 'csp' },
+  { at: 'InvertMatrix', victim: 'sp' },
+  { at: 'InvertMatrix', victim: 'csp' },
+  { at: 'Open', victim: 'sp' },
+  { at: 'Open', victim: 'gateway' },
+  { at: 'Open', victim: 'csp' },
+  { at: 'InvertMatrix', victim: 'gateway' },
+  { at: 'Divide', victim: 'sp' },
+];
+
+function drawn(seed: number): Kill[] {
+  const prng = seededPrng(seed);
+  const victims = (['csp', 'sp', 'gateway'] as const).flatMap((victim) =>
+    Array.from({ length: 18 }, () => ({
+      at: METHODS[prng.integer(0, METHODS.length - 1)] ?? '',
+      victim,
+      order: prng.uniform(),
+    })),
+  );
+  return victims.sort((a, b) => a.order - b.order);
+}
+
+let deployment: Deployment;
+let proxy: CspProxy;
+let gateway: Supervised | undefined;
+
+beforeEach(async () => {
+  deployment = await Deployment.prepare();
+  await deployment.servers.startCsp();
+  proxy = new CspProxy({
+    address: deployment.servers.cspAddress,
+    asCsp: await deployment.tls(identity('csp')),
+    asSp: await deployment.tls(identity('sp')),
+  });
+  await proxy.start();
+  await deployment.servers.startSp(proxy.address);
+});
+afterEach(async () => {
+  await gateway?.stop();
+  await proxy.stop();
+  await deployment.close();
+});
+
+const plans = [{ name: 'at chosen steps', kills: chosen, rows: 48 }];
+const long = [11, 12, 13].map((seed) => ({
+  name: `at drawn ones, seed ${seed}`,
+  kills: drawn(seed),
+  rows: 240,
+}));
+
+describe('parties that are killed', () => {
+  test.each(LONG ? [...plans, ...long] : plans)(
+    '$name: every row is decided on once, and right',
+    async ({ kills, rows }) => {
+      const { servers, directory } = deployment;
+      const input = join(directory, 'simulated.csv');
+      const recording = simulate({ seed: 5, rows, scenario: 'deterioration', channels: CHANNELS });
+      writeFileSync(input, toCsv(recording));
+      const tls = await servers.issueGateway(PATIENT);
+      const state = join(directory, 'gateway');
+      const connection = ['--sp', servers.address, '--tls', tls, '--state', state];
+      const enrolment = new Supervised('gateway', () => ({
+        programme,
+        arguments: [
+          ...['enrol', ...connection, '--parameters-digest', servers.digest],
+          ...['--insecure-key-bits', '--channels', CHANNELS.join(), ...WINDOW, ...REFERENCE],
+        ],
+        environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
+      }));
+      await enrolment.finished;
+
+      const openings = new Openings();
+      const left = [...kills];
+      proxy.meddle = (call: PassingCall) => {
+        openings.take(call);
+        const [next] = left;
+        if (next?.at !== call.method) return call.pass();
+        left.shift();
+        if (next.victim === 'gateway') gateway?.kill();
+        else servers[next.victim].kill();
+        return call.pass();
+      };
+      // One that was started again tells everything from the first row on.
+      let output: string[] = [];
+      gateway = new Supervised('gateway', () => {
+        const lines: string[] = [];
+        output = lines;
+        return {
+          programme,
+          arguments: ['stream', ...connection, '--input', input, '--json'],
+          onOutput: (line) => lines.push(line),
+        };
+      });
+      await gateway.finished;
+
+      expect(left).toEqual([]);
+      const schema = selectChannels(CHANNELS);
+      const policy = parsePolicy(
+        {
+          window: 8,
+          baseline: 'rolling',
+          retrainEvery: 4,
+          thresholdScaled: scaledThreshold(0.975, CHANNELS.length),
+          suite: 'reference',
+          output: 'distance',
+        },
+        schema,
+        'the test',
+      );
+      const expected = replay(recording.rows, schema, policy);
+      const results = readResults(output);
+      expectRows(results.rows, expected.map(withoutReason));
+      const distinct = await openings.distinct(
+        await deployment.masterKey(),
+        await deployment.bcp(),
+        // No public key is needed to open what is of the residue family.
+        1n,
+      );
+      expect(distinct).toEqual({ ciphertexts: openings.count, values: openings.count });
+
+      await servers.stop();
+      const store = await openStore(servers.spDatabase, await deployment.parameters());
+      const decided = expected.filter((row) => !('skipped' in row)).length;
+      expect(await store.samples.last(PATIENT)).toBe(decided);
+      expect(await store.decisions.list(PATIENT, 1, rows)).toHaveLength(decided);
+      await store.close();
+    },
+    LONG ? 600_000 : 120_000,
+  );
+});
+
+function withoutReason(row: ReturnType<typeof replay>[number]) {
+  if ('skipped' in row) return { index: row.index, skipped: true } as const;
+  if ('learning' in row) return row;
+  return { index: row.index, outlier: row.outlier, md2: row.md2 };
+}

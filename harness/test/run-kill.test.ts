@@ -1,0 +1,75 @@
+/** `duoveil run` while its parties are ended as by a power failure, again and again. */
+import { describe, expect, test } from 'vitest';
+
+import type { Observed } from '../src/parties/observed.js';
+import { descendantsOf } from '../src/parties/processes.js';
+import { seededPrng } from '../src/simulation/prng.js';
+import { LONG, readResults, REFERENCE, scratch, SHORT_KEY, start } from './support/duoveil.js';
+import { exactly, expectRows, recording } from './support/recordings.js';
+import type { Configuration } from './support/recordings.js';
+
+const PARTIES = {
+  csp: 'csp/dist/main.js serve',
+  sp: 'service-provider/dist/main.js serve',
+  gateway: 'gateway/dist/main.js stream',
+} as const;
+type Party = keyof typeof PARTIES;
+
+/** Ends a party at once; waits for it where it is just being started again. */
+async function kill(run: Observed, party: Party): Promise<void> {
+  await expect
+    .poll(
+      () => {
+        const found = descendantsOf(run.pid).find(({ command }) =>
+          command.includes(PARTIES[party]),
+        );
+        if (found !== undefined) process.kill(found.pid, 'SIGKILL');
+        return found !== undefined;
+      },
+      { timeout: 30_000, interval: 10 },
+    )
+    .toBe(true);
+}
+
+interface Sweep {
+  readonly seed: number;
+  readonly rows: number;
+  /** How often each party is killed. */
+  readonly each: number;
+}
+
+const sweeps: readonly Sweep[] = [{ seed: 1, rows: 90, each: 3 }];
+const long: readonly Sweep[] = [2, 3, 4, 5].map((seed) => ({ seed, rows: 400, each: 18 }));
+
+describe('a run whose parties are killed', () => {
+  test.each(LONG ? [...sweeps, ...long] : sweeps)(
+    '$each times each (seed $seed), tells every row once, and right',
+    async ({ seed, rows, each }) => {
+      const prng = seededPrng(seed);
+      const input = recording('01', scratch());
+      const configuration: Configuration = { window: 20, baseline: 'rolling', retrainEvery: 5 };
+      const run = start([
+        ...['run', '--json', '--input', input.path, '--limit', String(rows)],
+        ...['--window', '20', '--baseline', 'rolling', '--retrain-every', '5'],
+        ...[...SHORT_KEY, ...REFERENCE],
+      ]);
+      const victims = Array.from({ length: each }, () => Object.keys(PARTIES) as Party[])
+        .flat()
+        .map((party) => ({ party, draw: prng.uniform() }))
+        .sort((a, b) => a.draw - b.draw);
+      // From the first moment on, and well before the last row.
+      const moments = victims.map(() => prng.integer(0, rows - 20)).sort((a, b) => a - b);
+      for (const [i, { party }] of victims.entries()) {
+        await run.until(() => run.output.length >= (moments[i] ?? 0));
+        await kill(run, party);
+      }
+      expect(await run.ended).toMatchObject({ code: 0 });
+      const results = readResults(run.output);
+      expectRows(results.rows, exactly(input, configuration).slice(0, rows));
+      expect(results.summary).toMatchObject({ rows });
+      const told = run.log.filter((line) => line.includes('was ended by SIGKILL'));
+      expect(told).toHaveLength(victims.length);
+    },
+    LONG ? 600_000 : 120_000,
+  );
+});
