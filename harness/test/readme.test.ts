@@ -139,9 +139,6 @@ function existsScript(script: string, workspace: string | undefined): boolean {
   return script === 'ci' || Object.hasOwn(scripts, script);
 }
 
-/** Written by `npm run bench:docs`; without it, links to it are left alone. */
-const MEASUREMENTS = 'docs/performance.md';
-
 function brokenLinks(path: string, text: string): string[] {
   const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link ?? '');
   return links.filter((link) => {

@@ -1,6 +1,6 @@
 import { GENERATOR_FAMILIES, MODULUS_BITS_RANGE } from '@duoveil/common/bcp';
 import type { GeneratorFamily } from '@duoveil/common/bcp';
-import { requireReferenceFits } from '@duoveil/common/encoding';
+import { requireFits } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { ENGINE_CHOICES, type EngineChoice } from '@duoveil/common/modular';
 import { requireSecureBits } from '@duoveil/common/runtime';
@@ -84,7 +84,8 @@ export async function parseRunOptions(values: RunValues): Promise<RunOptions> {
   }
   requireSecureBits(keyBits, values.insecureKeyBits === true);
   const monitoring = await parseMonitoringOptions(values);
-  requireReferenceFits(monitoring.schema, monitoring.policy.window, keyBits);
+  const family = oneOf('--generator', values.generator ?? 'residue', GENERATOR_FAMILIES);
+  requireFits(monitoring.schema, monitoring.policy, { family, bits: keyBits });
   return {
     input: values.input,
     monitoring,
@@ -93,7 +94,7 @@ export async function parseRunOptions(values: RunValues): Promise<RunOptions> {
       return value === undefined ? [] : [flag, String(value)];
     }),
     keyBits,
-    generator: oneOf('--generator', values.generator ?? 'residue', GENERATOR_FAMILIES),
+    generator: family,
     engine: oneOf('--engine', values.engine ?? 'auto', ENGINE_CHOICES),
     limit: values.limit === undefined ? undefined : wholeNumber('--limit', values.limit, 1),
     realtime: values.realtime === true,
