@@ -14,7 +14,7 @@ import { Observed } from '../src/parties/observed.js';
 import { listProcesses } from '../src/parties/processes.js';
 import { seededPrng } from '../src/simulation/prng.js';
 import { Deployment, PATIENT } from './support/deployment.js';
-import { readResults, REFERENCE } from './support/duoveil.js';
+import { PACKED, readResults, REFERENCE } from './support/duoveil.js';
 import { distance, filesBelow, longInteger, plainText, row, search } from './support/leaks.js';
 import type { Place, Secret } from './support/leaks.js';
 
@@ -40,20 +40,24 @@ const rows = Array.from({ length: 40 }, () =>
 const cellsOf = (readings: readonly string[]): Record<string, string> =>
   Object.fromEntries(SCHEMA.channels.map(({ name }, i) => [name, readings[i] ?? '']));
 
-let deployment: Deployment;
-/** Everything that was logged, by party. */
-let logs: readonly Place[];
-/** Everything that was on disk, in the middle and in the end. */
-let files: readonly Place[];
-/** The command lines of all processes. */
-let commands: readonly Place[];
-let secrets: readonly Secret[];
-let distances: readonly Secret[];
-/** The halves of every private TLS key. */
-let keyTexts: readonly Secret[];
+/** All that a session left behind, and what must not be in it. */
+interface Session {
+  readonly deployment: Deployment;
+  /** Everything that was logged, by party. */
+  readonly logs: readonly Place[];
+  /** Everything that was on disk, in the middle and in the end. */
+  readonly files: readonly Place[];
+  /** The command lines of all processes. */
+  readonly commands: readonly Place[];
+  readonly secrets: readonly Secret[];
+  readonly distances: readonly Secret[];
+  /** A part of every private TLS key. */
+  readonly keyTexts: readonly Secret[];
+}
 
-beforeAll(async () => {
-  deployment = await Deployment.start({ logLevel: 'debug' });
+/** A whole session at the most talkative level: enrolment, a kill of each party, the last row. */
+async function session(protocol: readonly string[]): Promise<Session> {
+  const deployment = await Deployment.start({ logLevel: 'debug' });
   const { servers, directory, passphrase } = deployment;
   const input = join(directory, 'recording.csv');
   const names = SCHEMA.channels.map(({ name }) => name).join();
@@ -75,7 +79,7 @@ beforeAll(async () => {
   const enrolment = start(
     ...['enrol', '--parameters-digest', servers.digest, '--insecure-key-bits'],
     ...['--schema', schemaFile, '--window', String(WINDOW), '--baseline', 'rolling'],
-    ...['--retrain-every', '5', ...REFERENCE],
+    ...['--retrain-every', '5', ...protocol],
   );
   expect(await enrolment.ended).toMatchObject({ code: 0 });
 
@@ -88,7 +92,9 @@ beforeAll(async () => {
   // Killed in the middle: the spool holds samples, the store has not been tidied up.
   const first = start('stream', '--input', input, '--json');
   await first.until(() => first.output.length > WINDOW + 4);
-  commands = [{ name: 'the command lines', content: Buffer.from(JSON.stringify(listProcesses())) }];
+  const commands = [
+    { name: 'the command lines', content: Buffer.from(JSON.stringify(listProcesses())) },
+  ];
   first.signal('SIGKILL');
   await first.ended;
   servers.csp.kill();
@@ -98,14 +104,13 @@ beforeAll(async () => {
   expect(readResults(second.output).rows).toHaveLength(rows.length);
   servers.sp.kill();
   look('in the end');
-  files = places;
   await servers.stop();
 
   const of = (name: string, lines: readonly string[]): Place => ({
     name,
     content: Buffer.from(lines.join('\n')),
   });
-  logs = [
+  const logs = [
     of("the servers' log", deployment.log),
     of("the gateway's log", [...enrolment.log, ...first.log, ...second.log]),
   ];
@@ -117,7 +122,7 @@ beforeAll(async () => {
     passphrase: new Sealed(PASSPHRASE),
   });
   if (secretKey === undefined) throw new Error('there is no secret key');
-  secrets = [
+  const secrets = [
     ...rows.map((readings, i) => {
       const quantised = quantiseRow(SCHEMA, cellsOf(readings));
       if ('skipped' in quantised) throw new Error(quantised.skipped);
@@ -143,18 +148,32 @@ beforeAll(async () => {
     SCHEMA,
     policy,
   );
-  distances = exact.flatMap((one) => ('md2' in one ? [distance(`MD² ${one.index}`, one.md2)] : []));
-  keyTexts = ['csp', 'sp', `gateway-${PATIENT}`].map((party) => {
+  const distances = exact.flatMap((one) =>
+    'md2' in one ? [distance(`MD² ${one.index}`, one.md2)] : [],
+  );
+  const keyTexts = ['csp', 'sp', `gateway-${PATIENT}`].map((party) => {
     const [, line = ''] = readFileSync(join(directory, party, 'tls', 'tls.key'), 'utf8').split(
       '\n',
     );
     return plainText(`the TLS key of ${party}`, line);
   });
-});
-afterAll(() => deployment.close());
+  return { deployment, logs, files: places, commands, secrets, distances, keyTexts };
+}
 
-describe('no secret', () => {
-  test('is in a log', () => {
+const protocols = [
+  { name: 'the reference suite, distances', protocol: REFERENCE, distancesStored: true },
+  { name: 'the packed suite, levels', protocol: PACKED, distancesStored: false },
+] as const;
+
+describe.each(protocols)('with $name,', ({ protocol, distancesStored }) => {
+  let made: Session;
+  beforeAll(async () => {
+    made = await session(protocol);
+  });
+  afterAll(() => made.deployment.close());
+
+  test('no secret is in a log', () => {
+    const { logs, secrets, keyTexts } = made;
     // There is something to be searched.
     const levels = logs.map(
       ({ content }) => /"level":"(debug|info)"/.exec(content.toString())?.[1],
@@ -164,7 +183,8 @@ describe('no secret', () => {
     expect(search([...secrets, ...keyTexts], logs)).toEqual([]);
   });
 
-  test('is on a disk', () => {
+  test('no secret is on a disk', () => {
+    const { files, secrets } = made;
     const names = files.map(({ name }) => name).join('\n');
     for (const part of ['store.db', 'store.db-wal', 'spool.db', 'spool.db-wal']) {
       expect(names).toContain(`${part} (in the middle)`);
@@ -173,18 +193,22 @@ describe('no secret', () => {
     expect(search(secrets, files)).toEqual([]);
   });
 
-  test('is among the arguments of a process', () => {
+  test('no secret is among the arguments of a process', () => {
+    const { commands, secrets, keyTexts } = made;
     expect(search([...secrets, ...keyTexts], commands)).toEqual([]);
   });
-});
 
-test('no distance is in the log of a server', () => {
-  expect(distances).toHaveLength(rows.length - WINDOW);
-  expect(search(distances, logs.slice(0, 1))).toEqual([]);
-});
+  test('no distance is in the log of a server, or anywhere where levels are told', () => {
+    const { logs, files, distances } = made;
+    expect(distances).toHaveLength(rows.length - WINDOW);
+    expect(search(distances, logs.slice(0, 1))).toEqual([]);
+    const found = search(distances, [...logs, ...files]);
+    if (distancesStored) expect(found.some((where) => where.includes('store.db'))).toBe(true);
+    else expect(found).toEqual([]);
+  });
 
-describe('the search', () => {
-  test('finds each of them, in each form, where it is planted', () => {
+  test('the search finds each of them, in each form, where it is planted', () => {
+    const { logs, files, secrets, distances, keyTexts } = made;
     const [log] = logs;
     const store = files.find(({ name }) => name.includes('store.db'));
     for (const { name, content } of [log, store].filter((place) => place !== undefined)) {
@@ -205,8 +229,8 @@ describe('the search', () => {
     }
   });
 
-  test('finds a reading that is logged, and a number that is stored', () => {
-    const [secret] = secrets;
+  test('the search finds a reading in what is logged', () => {
+    const [secret] = made.secrets;
     const [reading = ''] = rows[0] ?? [];
     const lines = [`{"message":"HR is ${reading}"}`, `{"values":[${reading},1]}`, `q=${reading}`];
     for (const line of lines) {

@@ -4,7 +4,15 @@ import { describe, expect, test } from 'vitest';
 import type { Observed } from '../src/parties/observed.js';
 import { descendantsOf } from '../src/parties/processes.js';
 import { seededPrng } from '../src/simulation/prng.js';
-import { LONG, readResults, REFERENCE, scratch, SHORT_KEY, start } from './support/duoveil.js';
+import {
+  LONG,
+  PACKED,
+  readResults,
+  REFERENCE,
+  scratch,
+  SHORT_KEY,
+  start,
+} from './support/duoveil.js';
 import { exactly, expectRows, recording } from './support/recordings.js';
 import type { Configuration } from './support/recordings.js';
 
@@ -15,14 +23,15 @@ const PARTIES = {
 } as const;
 type Party = keyof typeof PARTIES;
 
-/** Ends a party at once; waits for it where it is just being started again. */
-async function kill(run: Observed, party: Party): Promise<void> {
+/**
+ * Ends a party at once; waits for it where it is just being started again.
+ * @param party a part of its command line
+ */
+async function kill(run: Observed, party: string): Promise<void> {
   await expect
     .poll(
       () => {
-        const found = descendantsOf(run.pid).find(({ command }) =>
-          command.includes(PARTIES[party]),
-        );
+        const found = descendantsOf(run.pid).find(({ command }) => command.includes(party));
         if (found !== undefined) process.kill(found.pid, 'SIGKILL');
         return found !== undefined;
       },
@@ -31,27 +40,33 @@ async function kill(run: Observed, party: Party): Promise<void> {
     .toBe(true);
 }
 
+const PROTOCOLS = { packed: PACKED, reference: REFERENCE } as const;
+
 interface Sweep {
+  readonly protocol: keyof typeof PROTOCOLS;
   readonly seed: number;
   readonly rows: number;
   /** How often each party is killed. */
   readonly each: number;
 }
 
-const sweeps: readonly Sweep[] = [{ seed: 1, rows: 90, each: 3 }];
-const long: readonly Sweep[] = [2, 3, 4, 5].map((seed) => ({ seed, rows: 400, each: 18 }));
+const sweeps: readonly Sweep[] = [{ protocol: 'packed', seed: 1, rows: 110, each: 3 }];
+const long: readonly Sweep[] = [2, 3, 4].flatMap((seed) => [
+  { protocol: 'packed', seed, rows: 481, each: 18 },
+  { protocol: 'reference', seed, rows: 300, each: 18 },
+]);
 
 describe('a run whose parties are killed', () => {
   test.each(LONG ? [...sweeps, ...long] : sweeps)(
-    '$each times each (seed $seed), tells every row once, and right',
-    async ({ seed, rows, each }) => {
+    '$each times each ($protocol, seed $seed), tells every row once, and right',
+    async ({ protocol, seed, rows, each }) => {
       const prng = seededPrng(seed);
       const input = recording('01', scratch());
       const configuration: Configuration = { window: 20, baseline: 'rolling', retrainEvery: 5 };
       const run = start([
         ...['run', '--json', '--input', input.path, '--limit', String(rows)],
         ...['--window', '20', '--baseline', 'rolling', '--retrain-every', '5'],
-        ...[...SHORT_KEY, ...REFERENCE],
+        ...[...SHORT_KEY, ...PROTOCOLS[protocol]],
       ]);
       const victims = Array.from({ length: each }, () => Object.keys(PARTIES) as Party[])
         .flat()
@@ -59,16 +74,20 @@ describe('a run whose parties are killed', () => {
         .sort((a, b) => a.draw - b.draw);
       // From the first moment on, and well before the last row.
       const moments = victims.map(() => prng.integer(0, rows - 20)).sort((a, b) => a - b);
+      // What is done once, in the beginning, is done again where it was killed.
+      await kill(run, 'csp/dist/main.js init');
+      await kill(run, 'gateway/dist/main.js enrol');
       for (const [i, { party }] of victims.entries()) {
         await run.until(() => run.output.length >= (moments[i] ?? 0));
-        await kill(run, party);
+        await kill(run, PARTIES[party]);
       }
       expect(await run.ended).toMatchObject({ code: 0 });
       const results = readResults(run.output);
       expectRows(results.rows, exactly(input, configuration).slice(0, rows));
       expect(results.summary).toMatchObject({ rows });
       const told = run.log.filter((line) => line.includes('was ended by SIGKILL'));
-      expect(told).toHaveLength(victims.length);
+      // The enrolment is no party: it is not told.
+      expect(told).toHaveLength(victims.length + 1);
     },
     LONG ? 600_000 : 120_000,
   );

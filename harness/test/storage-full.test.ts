@@ -3,9 +3,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { silentLogger, systemSleep } from '@duoveil/common/runtime';
+import { parsePatientId, silentLogger, systemSleep } from '@duoveil/common/runtime';
 import { systemRandom } from '@duoveil/common/random';
 import { runUplink, Spool } from '@duoveil/gateway';
 import { IngestRequest } from '@duoveil/proto';
@@ -18,10 +18,10 @@ import { expectEvents, samples } from './support/series.js';
 const available = spawnSync('prlimit', ['--version']).status === 0;
 
 let deployment: Deployment;
-beforeEach(async () => {
+beforeAll(async () => {
   deployment = await Deployment.start();
 });
-afterEach(() => deployment.close());
+afterAll(() => deployment.close());
 
 /** Lets the SP's files grow by so many bytes and no further. */
 function limit(bytes: number | 'unlimited'): void {
@@ -63,8 +63,9 @@ describe.skipIf(!available)('a service provider whose disk is full', () => {
 
   test('costs the gateway nothing but time', async () => {
     const bcp = await deployment.bcp();
-    const connection = await deployment.connect('sp', identity('gateway'));
-    const gateway = await HandMadeGateway.create(connection, bcp, PATIENT);
+    const patient = parsePatientId('patient-2', 'patient');
+    const connection = await deployment.connect('sp', identity('gateway', patient));
+    const gateway = await HandMadeGateway.create(connection, bcp, patient);
     const policy = policyOf(SCHEMA, { window: 5 });
     await gateway.enrol(gateway.enrolment(SCHEMA, policy));
     const rows = samples(40);
@@ -81,7 +82,7 @@ describe.skipIf(!available)('a service provider whose disk is full', () => {
     const sending = runUplink(
       {
         connection,
-        patient: PATIENT,
+        patient,
         parametersDigest: bcp.parameters.digest,
         spool,
         random: systemRandom,

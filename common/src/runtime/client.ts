@@ -191,12 +191,21 @@ export function callBidi<Request, Response>(
       }
       call.once('drain', settle).once('status', settle).once('error', settle);
     });
+  /** A call that failed before its responses were read has lost its error event: it is kept here. */
+  async function* responses(): AsyncGenerator<Response, void> {
+    yield* responsesOf(connection, call, signal);
+    if (failure !== undefined) throw failure;
+  }
   return {
     send,
     end: () => {
       call.end();
     },
-    responses: responsesOf(connection, call, signal),
+    responses: (async function* () {
+      yield* responsesOf(connection, call, signal);
+      // Who begins to read when the call has failed already sees no more than its end.
+      if (failure !== undefined) throw failure;
+    })(),
     cancel: () => {
       call.cancel();
     },

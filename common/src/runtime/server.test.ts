@@ -505,6 +505,20 @@ describe('a server', () => {
       });
     });
 
+    it('tells the failure also to those who begin to read after it', async () => {
+      const connection = await connectTo(
+        ingesting(() =>
+          Promise.reject(duoveilError('PATIENT_NOT_ENROLLED', 'this patient is not enrolled')),
+        ),
+      );
+      const call = callBidi(connection, ingest);
+      // What cannot be sent any more shows that the call is over.
+      await vi.waitFor(async () => {
+        await expect(call.send(sample(1n))).rejects.toMatchObject({ code: 'PATIENT_NOT_ENROLLED' });
+      });
+      await expect(call.responses.next()).rejects.toMatchObject({ code: 'PATIENT_NOT_ENROLLED' });
+    });
+
     it('can refuse in the middle of a stream', async () => {
       const connection = await connectTo(
         ingesting(async (requests) => {

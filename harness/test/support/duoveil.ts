@@ -16,8 +16,11 @@ export const DUOVEIL = fileURLToPath(new URL('../../../cli/bin/duoveil.js', impo
 /** Longer sweeps, on request. */
 export const LONG = process.env['DUOVEIL_LONG_TESTS'] === '1';
 
-/** What every run of a test states: nothing depends on a default. */
+/** What a run of a test states: nothing depends on a default. */
 export const REFERENCE = ['--suite', 'reference', '--output', 'distance'] as const;
+
+/** The same for the suite that is meant for use. */
+export const PACKED = ['--suite', 'packed', '--output', 'level'] as const;
 
 /** 512 bits, which protect nothing. */
 export const SHORT_KEY = ['--key-bits', '512', '--insecure-key-bits'] as const;

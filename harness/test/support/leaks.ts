@@ -74,11 +74,7 @@ export function row(name: string, readings: readonly string[], values: readonly 
     const littleEndian = bigEndian.map((bytes) => Buffer.from(bytes).reverse());
     return [Buffer.concat(bigEndian), Buffer.concat(littleEndian)];
   });
-  const doubles = readings.flatMap((reading) => {
-    const bytes = Buffer.alloc(8);
-    bytes.writeDoubleBE(Number(reading));
-    return [bytes, Buffer.from(bytes).reverse()];
-  });
+  const doubles = readings.flatMap((reading) => double(Number(reading)));
   return {
     name,
     forms: [
@@ -92,9 +88,16 @@ export function row(name: string, readings: readonly string[], values: readonly 
   };
 }
 
-/** A squared distance, as it would be printed. */
+/** A number as a double, in both orders. */
+function double(value: number): Buffer[] {
+  const bytes = Buffer.alloc(8);
+  bytes.writeDoubleBE(value);
+  return [bytes, Buffer.from(bytes).reverse()];
+}
+
+/** A squared distance, as it would be printed or stored. */
 export function distance(name: string, md2: number): Secret {
-  return { name, forms: [text(String(md2))] };
+  return { name, forms: [text(String(md2)), ...double(md2)] };
 }
 
 /** All files below a directory, but those that a pattern excludes. */
