@@ -1,6 +1,8 @@
 /** Real parties, each a process of its own. */
 export { Child } from './child.js';
 export type { ChildOptions, Ending } from './child.js';
+export { Observed } from './observed.js';
+export { PERMISSIONS } from './permissions.js';
 export { Servers } from './servers.js';
 export type { ServerOptions } from './servers.js';
 export { Supervised } from './supervised.js';
