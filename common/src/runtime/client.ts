@@ -191,11 +191,6 @@ export function callBidi<Request, Response>(
       }
       call.once('drain', settle).once('status', settle).once('error', settle);
     });
-  /** A call that failed before its responses were read has lost its error event: it is kept here. */
-  async function* responses(): AsyncGenerator<Response, void> {
-    yield* responsesOf(connection, call, signal);
-    if (failure !== undefined) throw failure;
-  }
   return {
     send,
     end: () => {
