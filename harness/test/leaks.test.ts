@@ -21,11 +21,14 @@ import type { Place, Secret } from './support/leaks.js';
 const require = createRequire(import.meta.url);
 const programme = require.resolve('@duoveil/gateway/main');
 
-/** So fine that a reading is not there by chance; no quantised one passes for a port. */
+/**
+ * So fine that a reading is not there by chance: no quantised one passes for a port, a process
+ * identifier or a duration in decimals, or for a group of a UUID in hexadecimals.
+ */
 const SCHEMA: Schema = parseSchema(
   {
     channels: ['ALPHA', 'BETA', 'GAMMA'].map((name) => ({
-      ...{ name, min: 0, max: 65, resolution: '0.001', noiseFloor: '0.5' },
+      ...{ name, min: 0, max: 65, resolution: '0.0001', noiseFloor: '0.5' },
     })),
   },
   'the test',
@@ -35,7 +38,7 @@ const WINDOW = 8;
 
 const prng = seededPrng(3);
 const rows = Array.from({ length: 40 }, () =>
-  SCHEMA.channels.map(() => (prng.integer(10_001, 31_999) / 1000).toFixed(3)),
+  SCHEMA.channels.map(() => (prng.integer(150_001, 649_999) / 10_000).toFixed(4)),
 );
 const cellsOf = (readings: readonly string[]): Record<string, string> =>
   Object.fromEntries(SCHEMA.channels.map(({ name }, i) => [name, readings[i] ?? '']));

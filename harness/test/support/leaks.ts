@@ -66,8 +66,10 @@ function alone(digits: string): Form {
 
 /** A row's readings, as they were measured and as they were quantised. */
 export function row(name: string, readings: readonly string[], values: readonly bigint[]): Secret {
-  const widths = { u16: 2, u32: 4, u64: 8 };
-  const integers = Object.values(widths).flatMap((width) => {
+  const widths = [2, 4, 8].filter((width) =>
+    values.every((value) => value >> BigInt(8 * width) === 0n),
+  );
+  const integers = widths.flatMap((width) => {
     const bigEndian = values.map((value) =>
       Buffer.from(value.toString(16).padStart(2 * width, '0'), 'hex'),
     );
