@@ -19,11 +19,13 @@ const EXPONENT_GRANULE = 16;
 /** An engine that does what another one does and counts what it is asked for. */
 export class CountingEngine implements ModularEngine {
   readonly kind;
+  readonly description;
   readonly #engine: ModularEngine;
   readonly #tally = new Tally();
 
   constructor(engine: ModularEngine) {
     this.kind = engine.kind;
+    this.description = engine.description;
     this.#engine = engine;
   }
 

@@ -10,7 +10,7 @@
 #include "jobs.h"
 
 /** `native.ts` refuses an addon that was built for another version of these functions. */
-#define INTERFACE_VERSION 1
+#define INTERFACE_VERSION 2
 #define MAX_ARGUMENTS 6
 #define MAX_EXPONENT_BITS (1 << 20)
 /** Fewer inverses than this to a share cost more in inversions than a second thread saves. */
@@ -133,49 +133,31 @@ static bool read_exponents(napi_env env, napi_value array, batch *b) {
 static size_t item_start(const batch *b, size_t item) { return item == 0 ? 0 : b->ends[item - 1]; }
 
 /** Where an item has one number as its result. */
-static item_outcome finish(batch *b, size_t item, const BIGNUM *result, bool computed) {
-  uint64_t *words = b->results + item * b->result_words;
-  return computed && bignum_to_words(result, words, b->result_words) ? ITEM_DONE : ITEM_FAILED;
+static uint64_t *result_of(const batch *b, size_t item) {
+  return b->results + item * b->result_words;
 }
+
+static item_outcome outcome_of(bool computed) { return computed ? ITEM_DONE : ITEM_FAILED; }
 
 static item_outcome run_product(batch *b, size_t item, BN_CTX *ctx) {
-  BN_CTX_start(ctx);
-  BIGNUM *result = BN_CTX_get(ctx);
-  bool computed = result != NULL && ring_product(b->ring, result, &b->values, item_start(b, item),
-                                                 b->ends[item], ctx);
-  item_outcome outcome = finish(b, item, result, computed);
-  BN_CTX_end(ctx);
-  return outcome;
+  return outcome_of(ring_product(b->ring, result_of(b, item), &b->values, item_start(b, item),
+                                 b->ends[item], ctx));
 }
 
+/** A power is a product of one power. */
 static item_outcome run_power(batch *b, size_t item, BN_CTX *ctx) {
-  BN_CTX_start(ctx);
-  BIGNUM *result = BN_CTX_get(ctx);
-  bool computed = result != NULL && ring_power(b->ring, result, number_at(&b->values, item),
-                                               number_at(&b->exponents, item), b->secret, ctx);
-  item_outcome outcome = finish(b, item, result, computed);
-  BN_CTX_end(ctx);
-  return outcome;
+  return outcome_of(multi_power(b->ring, result_of(b, item), &b->values, &b->exponents, item,
+                                item + 1, b->secret, ctx));
 }
 
 static item_outcome run_multi_power(batch *b, size_t item, BN_CTX *ctx) {
-  BN_CTX_start(ctx);
-  BIGNUM *result = BN_CTX_get(ctx);
-  bool computed = result != NULL && multi_power(b->ring, result, &b->values, &b->exponents,
-                                                item_start(b, item), b->ends[item], b->secret, ctx);
-  item_outcome outcome = finish(b, item, result, computed);
-  BN_CTX_end(ctx);
-  return outcome;
+  return outcome_of(multi_power(b->ring, result_of(b, item), &b->values, &b->exponents,
+                                item_start(b, item), b->ends[item], b->secret, ctx));
 }
 
 static item_outcome run_comb_power(batch *b, size_t item, BN_CTX *ctx) {
-  BN_CTX_start(ctx);
-  BIGNUM *result = BN_CTX_get(ctx);
-  bool computed = result != NULL && comb_power(b->comb, result, &b->exponents,
-                                               item * b->comb->terms, b->secret, ctx);
-  item_outcome outcome = finish(b, item, result, computed);
-  BN_CTX_end(ctx);
-  return outcome;
+  return outcome_of(comb_power(b->comb, result_of(b, item), &b->exponents, item * b->comb->terms,
+                               b->secret, ctx));
 }
 
 /** An item is a share of the values: each share costs one inversion. */
@@ -272,15 +254,16 @@ static bool read_modulus(napi_env env, napi_value value, number_list *modulus) {
   return false;
 }
 
-/** createRing(modulus) */
+/** createRing(modulus, maySplit) */
 static napi_value create_ring(napi_env env, napi_callback_info info) {
   napi_value arguments[MAX_ARGUMENTS];
   if (!read_arguments(env, info, arguments)) return NULL;
   number_list modulus;
   ring *r = NULL;
   napi_value handle = NULL;
-  if (read_modulus(env, arguments[0], &modulus)) {
-    r = ring_create(number_at(&modulus, 0));
+  bool may_split = false;
+  if (read_modulus(env, arguments[0], &modulus) && read_flag(env, arguments[1], &may_split)) {
+    r = ring_create(number_at(&modulus, 0), may_split);
     if (r == NULL || !wrap(env, r, finalize_ring, &RING_TAG, &handle)) {
       throw_failure(env);
       ring_release(r);
@@ -305,16 +288,12 @@ static napi_value multiply(napi_env env, napi_callback_info info) {
   if (number_read(env, arguments[1], &bounds, &a) && number_read(env, arguments[2], &bounds, &b)) {
     uint64_t words[MAX_MODULUS_WORDS];
     BN_CTX *ctx = BN_CTX_new();
-    BIGNUM *result = BN_new();
-    if (ctx == NULL || result == NULL ||
-        !ring_multiply(r, result, number_at(&a, 0), number_at(&b, 0), ctx) ||
-        !bignum_to_words(result, words, r->words) ||
+    if (ctx == NULL || !ring_multiply(r, words, number_at(&a, 0), number_at(&b, 0), ctx) ||
         napi_create_bigint_words(env, 0, r->words, words, &product) != napi_ok) {
       throw_failure(env);
       product = NULL;
     }
     OPENSSL_cleanse(words, r->words * sizeof *words);
-    BN_clear_free(result);
     BN_CTX_free(ctx);
   }
   number_list_free(&a);
@@ -469,10 +448,13 @@ static bool export_all(napi_env env, napi_value exports) {
       {"combPowers", NULL, comb_powers, NULL, NULL, NULL, napi_enumerable, NULL},
   };
   napi_value version;
+  napi_value ifma;
   return napi_define_properties(env, exports, sizeof properties / sizeof *properties, properties) ==
              napi_ok &&
          napi_create_uint32(env, INTERFACE_VERSION, &version) == napi_ok &&
-         napi_set_named_property(env, exports, "interfaceVersion", version) == napi_ok;
+         napi_set_named_property(env, exports, "interfaceVersion", version) == napi_ok &&
+         napi_get_boolean(env, ifma_available(), &ifma) == napi_ok &&
+         napi_set_named_property(env, exports, "ifma", ifma) == napi_ok;
 }
 
 NAPI_MODULE_INIT() {

@@ -27,8 +27,12 @@ void comb_release(comb *c) {
   OPENSSL_free(c);
 }
 
-bool comb_power(const comb *c, BIGNUM *result, const number_list *exponents, size_t from,
+bool comb_power(const comb *c, uint64_t *result, const number_list *exponents, size_t from,
                 bool secret, BN_CTX *ctx) {
-  return power_table_evaluate(&c->table, c->ring, result, exponents, from, secret, ctx) &&
-         BN_from_montgomery(result, result, c->ring->mont, ctx) == 1;
+  residue power;
+  bool done = residues_create(c->ring, &power, 1) &&
+              power_table_evaluate(&c->table, c->ring, &power, exponents, from, secret, ctx) &&
+              residue_leave(c->ring, result, &power, ctx);
+  residues_free(&power, 1);
+  return done;
 }

@@ -18,8 +18,8 @@ comb *comb_create(ring *r, const number_list *bases, size_t max_exponent_bits, B
 comb *comb_retain(comb *c);
 void comb_release(comb *c);
 
-/** `Π base^exponent` for `exponents[from .. from + c->terms)`. */
-bool comb_power(const comb *c, BIGNUM *result, const number_list *exponents, size_t from,
+/** `Π base^exponent` for `exponents[from .. from + c->terms)`, of `c->ring->words` words. */
+bool comb_power(const comb *c, uint64_t *result, const number_list *exponents, size_t from,
                 bool secret, BN_CTX *ctx);
 
 #endif

@@ -6,17 +6,16 @@
 typedef uint64_t lane __attribute__((vector_size(16), aligned(8), may_alias));
 #define LANES (LOOKUP_BLOCK_BYTES / sizeof(lane))
 
-size_t entry_blocks(size_t words) {
-  return (words * sizeof(uint64_t) + LOOKUP_BLOCK_BYTES - 1) / LOOKUP_BLOCK_BYTES;
+size_t entry_blocks(const ring *r) {
+  return (r->residue_words * sizeof(uint64_t) + LOOKUP_BLOCK_BYTES - 1) / LOOKUP_BLOCK_BYTES;
 }
 
-bool entry_write(unsigned char *table, size_t count, size_t index, const BIGNUM *value,
-                 size_t words, lookup_buffer *buffer) {
-  size_t blocks = entry_blocks(words);
+bool entry_write(unsigned char *table, size_t count, size_t index, const ring *r,
+                 const residue *value, lookup_buffer *buffer) {
+  size_t blocks = entry_blocks(r);
   // The whole of the last block, zeros above the number.
-  if (!bignum_to_words(value, buffer->entry, blocks * LOOKUP_BLOCK_BYTES / sizeof(uint64_t))) {
-    return false;
-  }
+  memset(buffer->entry, 0, blocks * LOOKUP_BLOCK_BYTES);
+  if (!residue_store(r, buffer->entry, value)) return false;
   const unsigned char *bytes = (const unsigned char *)buffer->entry;
   for (size_t block = 0; block < blocks; block++) {
     memcpy(table + (block * count + index) * LOOKUP_BLOCK_BYTES, bytes + block * LOOKUP_BLOCK_BYTES,
@@ -56,17 +55,15 @@ static void gather_secret(lookup_buffer *buffer, const unsigned char *table, siz
   }
 }
 
-bool entry_read(BIGNUM *value, const unsigned char *table, size_t count, size_t index, bool secret,
-                size_t words, lookup_buffer *buffer) {
-  unsigned char *bytes = (unsigned char *)buffer->entry;
-  if (secret) {
-    gather_secret(buffer, table, count, index, entry_blocks(words));
+bool entry_read(residue *value, const unsigned char *table, size_t count, size_t index, bool secret,
+                const ring *r, lookup_buffer *buffer) {
+  size_t blocks = entry_blocks(r);
+  if (!secret) {
+    gather_public((unsigned char *)buffer->entry, table, count, index, blocks);
+  } else if (r->split != NULL) {
+    ifma_gather(buffer->entry, table, count, index, blocks);
   } else {
-    gather_public(bytes, table, count, index, entry_blocks(words));
+    gather_secret(buffer, table, count, index, blocks);
   }
-  // BN_lebin2bn skips zero bytes at the top, one by one, and so would tell entries apart. A one
-  // beyond the end makes all of them equally long; BN_mask_bits takes it off again.
-  int length = (int)(words * sizeof(uint64_t));
-  bytes[length] = 1;
-  return BN_lebin2bn(bytes, length + 1, value) != NULL && BN_mask_bits(value, 8 * length) == 1;
+  return residue_load(r, value, buffer->entry);
 }

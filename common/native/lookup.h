@@ -22,14 +22,14 @@ typedef struct {
   uint64_t mask[LOOKUP_MAX_ENTRIES];
 } lookup_buffer;
 
-/** Blocks that a number of so many words takes. */
-size_t entry_blocks(size_t words);
+/** Blocks that a number of the ring takes. */
+size_t entry_blocks(const ring *r);
 
 /** Store an entry; `count` is the number of entries in the table. */
-bool entry_write(unsigned char *table, size_t count, size_t index, const BIGNUM *value,
-                 size_t words, lookup_buffer *buffer);
+bool entry_write(unsigned char *table, size_t count, size_t index, const ring *r,
+                 const residue *value, lookup_buffer *buffer);
 /** Read one, touching all of them if the index is secret. */
-bool entry_read(BIGNUM *value, const unsigned char *table, size_t count, size_t index, bool secret,
-                size_t words, lookup_buffer *buffer);
+bool entry_read(residue *value, const unsigned char *table, size_t count, size_t index, bool secret,
+                const ring *r, lookup_buffer *buffer);
 
 #endif

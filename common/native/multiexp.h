@@ -9,7 +9,7 @@
 #ifndef DUOVEIL_MULTIEXP_H
 #define DUOVEIL_MULTIEXP_H
 
-#include "ring.h"
+#include "elementary.h"
 
 /**
  * How a table is laid out and read.
@@ -44,11 +44,16 @@ bool power_table_build(power_table *table, const ring *r, const table_plan *plan
                        const number_list *bases, size_t from, BN_CTX *ctx);
 void power_table_free(power_table *table);
 /** `Π base^exponent` for `exponents[from ..]`, in Montgomery form. */
-bool power_table_evaluate(const power_table *table, const ring *r, BIGNUM *result,
+bool power_table_evaluate(const power_table *table, const ring *r, residue *result,
                           const number_list *exponents, size_t from, bool secret, BN_CTX *ctx);
 
-/** `Π bases[i]^exponents[i]` for `i` in `[from, to)`; 1 if there are none. */
-bool multi_power(const ring *r, BIGNUM *result, const number_list *bases,
+/**
+ * `Π bases[i]^exponents[i]` for `i` in `[from, to)`, of `r->words` words; 1 if there are none.
+ *
+ * A single power with a secret exponent is OpenSSL's: its exponentiation in constant time has been
+ * looked at by more people than ours.
+ */
+bool multi_power(const ring *r, uint64_t *result, const number_list *bases,
                  const number_list *exponents, size_t from, size_t to, bool secret, BN_CTX *ctx);
 
 #endif

@@ -113,7 +113,7 @@ async function check(target) {
     if (String(actual) !== String(expected)) throw new Error('wrong answer');
   };
 
-  const small = addon.createRing(1_000_003n);
+  const small = addon.createRing(1_000_003n, true);
   expectEqual(addon.multiply(small, 999_999n, 123_456n), (999_999n * 123_456n) % 1_000_003n);
   expectEqual(await addon.powers(small, [2n], [100n], true, 1), 2n ** 100n % 1_000_003n);
   expectEqual(await addon.jacobi([2n, 3n, 0n], 7n, 1), [1, -1, 0]);
@@ -128,15 +128,25 @@ async function check(target) {
     '15728e5a8aacaa68ffffffffffffffff';
   const p = BigInt(`0x${digits}`);
   const x = BigInt(`0x${createHash('sha512').update('duoveil').digest('hex')}`);
-  const ring = addon.createRing(p);
-  const comb = await addon.buildComb(ring, [x], 2048);
+  for (const maySplit of [true, false]) {
+    // The order of the group modulo p², which has an arithmetic of its own, is p times as large.
+    await checkRing(addon, addon.createRing(p, maySplit), p, p - 1n, x, expectEqual);
+    await checkRing(addon, addon.createRing(p * p, maySplit), p * p, p * (p - 1n), x, expectEqual);
+  }
+}
+
+async function checkRing(addon, ring, modulus, order, x, expectEqual) {
+  const comb = await addon.buildComb(ring, [x], 4096);
   const [inverse] = await addon.inverses(ring, [x], 1);
-  expectEqual((inverse * x) % p, 1n);
+  expectEqual((inverse * x) % modulus, 1n);
+  expectEqual(addon.multiply(ring, inverse, x), 1n);
   expectEqual(await addon.products(ring, [inverse, x, x], [3], 1), x);
+  const toInverse = order - 1n;
   for (const secret of [false, true]) {
-    expectEqual(await addon.powers(ring, [x, x], [p - 1n, p - 2n], secret, 2), [1n, inverse]);
-    expectEqual(await addon.multiPowers(ring, [x, x], [p - 3n, 1n], [2], secret, 1), inverse);
-    expectEqual(await addon.combPowers(comb, [p - 2n], secret, 1), inverse);
+    expectEqual(await addon.powers(ring, [x, x], [order, toInverse], secret, 2), [1n, inverse]);
+    const split = await addon.multiPowers(ring, [x, x], [toInverse - 1n, 1n], [2], secret, 1);
+    expectEqual(split, inverse);
+    expectEqual(await addon.combPowers(comb, [toInverse], secret, 1), inverse);
   }
 }
 

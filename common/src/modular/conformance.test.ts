@@ -15,7 +15,8 @@ const exposures: readonly Exposure[] = ['secret', 'public'];
 const engines: readonly [name: string, create: () => ModularEngine | undefined][] = [
   ['portable', () => createPortableEngine({ threads: 0 })],
   ['portable, threaded', () => createPortableEngine({ threads: 2 })],
-  ['native', loadNativeEngine],
+  ['native', () => loadNativeEngine()],
+  ['native, without IFMA', () => loadNativeEngine({ ifma: false })],
 ];
 
 /** The oracle: right-to-left square and multiply. */
@@ -53,6 +54,11 @@ function oddModulus(bits: number): fc.Arbitrary<bigint> {
   );
 }
 
+/** Squares, for which the native engine has an arithmetic of its own where the processor helps. */
+function oddSquare(rootBits: number): fc.Arbitrary<bigint> {
+  return oddModulus(rootBits).map((root) => root * root);
+}
+
 function elementOf(modulus: bigint): fc.Arbitrary<bigint> {
   return fc.oneof(
     { weight: 5, arbitrary: fc.bigInt({ min: 0n, max: modulus - 1n }) },
@@ -74,14 +80,29 @@ function term(modulus: bigint, maxBits: number): fc.Arbitrary<PowerJob> {
 
 /** Word sizes and their neighbours, then what the protocols use. */
 const modulusBits = fc.constantFrom(2, 3, 8, 63, 64, 65, 127, 128, 129, 512, 1000, 1024, 2048);
-const anyModulus = modulusBits.chain(oddModulus);
+/**
+ * Its digits have 52 bits, eight make a vector, and six bits stay free: lengths that just fill
+ * digits and vectors or just do not, the longest and one too long; then what the protocols use.
+ */
+const rootBits = fc.constantFrom(
+  ...[32, 63, 64, 65, 98, 99, 200, 410, 411, 512, 826, 827, 1000, 1024, 1242, 1536, 1700],
+);
+const anyModulus = fc.oneof(
+  { weight: 2, arbitrary: modulusBits.chain(oddModulus) },
+  { weight: 1, arbitrary: rootBits.chain(oddSquare) },
+);
 
 const ED25519_PRIME = 2n ** 255n - 19n;
 const M521 = 2n ** 521n - 1n;
 const M607 = 2n ** 607n - 1n;
 
-/** 4096 bits, without small factors; its value does not matter. */
+/** 4096 bits, without small factors; their values do not matter. */
 const LARGE = (2n ** 2203n - 1n) * (2n ** 1893n - 3n ** 20n);
+const LARGE_SQUARE = (M607 * (2n ** 1441n - 3n ** 20n)) ** 2n;
+const largeModuli = [
+  ['any number', LARGE],
+  ['a square', LARGE_SQUARE],
+] as const;
 
 describe.each(engines)('%s engine', (_name, create) => {
   const created = create();
@@ -102,6 +123,34 @@ describe.each(engines)('%s engine', (_name, create) => {
     );
   });
 
+  test.each([64, 98, 99, 410, 411, 1024, 2048, 2074, 2075, 3072, 4153, 4154, 4155])(
+    'multiplies modulo squares of %i bits, at the edges',
+    async (bits) => {
+      const top = 1n << BigInt(bits - 1);
+      for (const root of [2n * top - 1n, top + 1n, 2n * top - 12345n * 2n - 1n]) {
+        const modulus = root * root;
+        const ring = engine.ring(modulus);
+        const edges = [0n, 1n, root - 1n, root, root + 1n, modulus - root, modulus - 1n];
+        // All ones in the lower and in the upper half of the digits.
+        const half = 52n * BigInt(Math.ceil((bits + 6) / 52));
+        const ones = (1n << half) - 1n;
+        const values = [...edges, ones % modulus, (ones << half) % modulus];
+        for (const a of values) {
+          for (const b of values) expect(ring.multiply(a, b)).toBe((a * b) % modulus);
+        }
+        expect(await ring.products(values.map((value) => [value]))).toEqual(values);
+        const chain = [...values.slice(1, 3), ...values.slice(4), modulus - 1n];
+        expect(await ring.products([chain])).toEqual([productOf(chain, modulus)]);
+        expect(
+          await ring.powers(
+            values.map((base) => ({ base, exponent: 5n })),
+            'public',
+          ),
+        ).toEqual(values.map((value) => value ** 5n % modulus));
+      }
+    },
+  );
+
   test('forms products of lists', async () => {
     const cases = anyModulus.chain((m) =>
       fc.tuple(fc.constant(m), fc.array(fc.array(elementOf(m), { maxLength: 40 }))),
@@ -115,11 +164,11 @@ describe.each(engines)('%s engine', (_name, create) => {
     );
   });
 
-  test('the product of any number of factors', async () => {
-    const list = Array.from({ length: 70 }, (_, i) => LARGE - BigInt(i + 1) ** 300n);
+  test.each(largeModuli)('the product of any number of factors, modulo %s', async (_, large) => {
+    const list = Array.from({ length: 70 }, (_, i) => large - BigInt(i + 1) ** 300n);
     const lists = list.map((_, i) => list.slice(0, i));
-    const expected = lists.map((factors) => productOf(factors, LARGE));
-    expect(await engine.ring(LARGE).products(lists)).toEqual(expected);
+    const expected = lists.map((factors) => productOf(factors, large));
+    expect(await engine.ring(large).products(lists)).toEqual(expected);
   });
 
   describe.each(exposures)('%s exponents', (exposure) => {
@@ -136,15 +185,15 @@ describe.each(engines)('%s engine', (_name, create) => {
       );
     });
 
-    test('raises to long powers at full size', async () => {
+    test.each(largeModuli)('raises to long powers modulo %s at full size', async (_, large) => {
       const jobs = [
-        { base: LARGE - 2n, exponent: LARGE >> 1n },
+        { base: large - 2n, exponent: large >> 1n },
         { base: 3n, exponent: 2n ** 1024n - 1n },
         { base: 0n, exponent: 5n },
         { base: 0n, exponent: 0n },
       ];
-      const expected = jobs.map((job) => powerOf(job, LARGE));
-      expect(await engine.ring(LARGE).powers(jobs, exposure)).toEqual(expected);
+      const expected = jobs.map((job) => powerOf(job, large));
+      expect(await engine.ring(large).powers(jobs, exposure)).toEqual(expected);
     });
 
     test('forms products of powers', async () => {
@@ -166,12 +215,14 @@ describe.each(engines)('%s engine', (_name, create) => {
     });
 
     test.each([2, 3, 5, 6, 14, 64, 65, 130])('forms a product of %i powers', async (terms) => {
-      const list = Array.from({ length: terms }, (_, i) => ({
-        base: LARGE - BigInt(i + 2) ** 500n,
-        exponent: (M607 * BigInt(i + 1)) >> BigInt(607 - 110 + (i % 20)),
-      }));
-      const expected = multiPowerOf(list, LARGE);
-      expect(await engine.ring(LARGE).multiPowers([list, []], exposure)).toEqual([expected, 1n]);
+      for (const [, large] of largeModuli) {
+        const list = Array.from({ length: terms }, (_, i) => ({
+          base: large - BigInt(i + 2) ** 500n,
+          exponent: (M607 * BigInt(i + 1)) >> BigInt(607 - 110 + (i % 20)),
+        }));
+        const expected = multiPowerOf(list, large);
+        expect(await engine.ring(large).multiPowers([list, []], exposure)).toEqual([expected, 1n]);
+      }
     });
 
     test('raises a fixed base', async () => {
@@ -198,34 +249,40 @@ describe.each(engines)('%s engine', (_name, create) => {
     });
 
     test.each([1, 7, 110, 255, 1024, 1100])('a fixed base takes up to %i bits', async (bits) => {
-      const base = LARGE - 12345n;
-      const fixed = engine.ring(LARGE).fixedBase(base, bits);
-      const largest = (1n << BigInt(bits)) - 1n;
-      const exponents = [largest, (largest + 1n) / 2n, 1n, 0n];
-      const expected = exponents.map((e) => powerOf({ base, exponent: e }, LARGE));
-      expect(await fixed.power(exponents, exposure)).toEqual(expected);
-      await expect(fixed.power([largest + 1n], exposure)).rejects.toThrow(RangeError);
-      await expect(fixed.power([-1n], exposure)).rejects.toThrow(RangeError);
+      for (const [, large] of largeModuli) {
+        const base = large - 12345n;
+        const fixed = engine.ring(large).fixedBase(base, bits);
+        const largest = (1n << BigInt(bits)) - 1n;
+        const exponents = [largest, (largest + 1n) / 2n, 1n, 0n];
+        const expected = exponents.map((e) => powerOf({ base, exponent: e }, large));
+        expect(await fixed.power(exponents, exposure)).toEqual(expected);
+        await expect(fixed.power([largest + 1n], exposure)).rejects.toThrow(RangeError);
+        await expect(fixed.power([-1n], exposure)).rejects.toThrow(RangeError);
+      }
     });
   });
 
   test('inverts', async () => {
-    const cases = fc.constantFrom(3n, ED25519_PRIME, M521, M607).chain((prime) =>
+    const moduli = [3n, ED25519_PRIME, M521, M607].flatMap((prime) => [
+      { prime, modulus: prime },
+      { prime, modulus: prime ** 2n },
+    ]);
+    const cases = fc.constantFrom(...moduli).chain(({ prime, modulus }) =>
       fc.tuple(
-        fc.constant(prime),
+        fc.constant(modulus),
         fc.array(
-          elementOf(prime).filter((value) => value !== 0n),
+          elementOf(modulus).filter((value) => value % prime !== 0n),
           { maxLength: 100 },
         ),
       ),
     );
     await fc.assert(
-      fc.asyncProperty(cases, async ([prime, values]) => {
-        const inverses = await engine.ring(prime).inverses(values);
-        expect(inverses.map((inverse, i) => (inverse * (values[i] ?? 0n)) % prime)).toEqual(
+      fc.asyncProperty(cases, async ([modulus, values]) => {
+        const inverses = await engine.ring(modulus).inverses(values);
+        expect(inverses.map((inverse, i) => (inverse * (values[i] ?? 0n)) % modulus)).toEqual(
           values.map(() => 1n),
         );
-        expect(inverses.every((inverse) => inverse > 0n && inverse < prime)).toBe(true);
+        expect(inverses.every((inverse) => inverse > 0n && inverse < modulus)).toBe(true);
       }),
       { numRuns: 3 * numRuns },
     );
@@ -238,6 +295,7 @@ describe.each(engines)('%s engine', (_name, create) => {
     const many = Array.from({ length: 300 }, (_, i) => BigInt(i + 1));
     await expect(ring.inverses([...many, ED25519_PRIME])).rejects.toThrow(RangeError);
     expect(await ring.inverses([1n])).toEqual([1n]);
+    await expect(engine.ring(M521 ** 2n).inverses([3n, 5n * M521])).rejects.toThrow(RangeError);
   });
 
   test('Jacobi symbols follow the symbols of the factors', async () => {
@@ -286,7 +344,7 @@ describe.each(engines)('%s engine', (_name, create) => {
   });
 
   test('concurrent batches do not mix', async () => {
-    const moduli = [15n, ED25519_PRIME, M521, M607, LARGE];
+    const moduli = [15n, ED25519_PRIME, M521, M607, LARGE, LARGE_SQUARE];
     const fixed = moduli.map((modulus) => engine.ring(modulus).fixedBase(7n, 64));
     const rounds = Array.from({ length: 8 }, (_, round) =>
       moduli.map(async (modulus, i) => {
@@ -372,23 +430,33 @@ describe.skipIf(native === undefined)('native engine, beyond the interface', () 
     [14, 110],
     [40, 64],
   ])('products over %i kept bases, exponents of %i bits', async (count, bits) => {
-    const bases = Array.from({ length: count }, (_, i) => LARGE - BigInt(i + 2) ** 400n);
     const largest = (1n << BigInt(bits)) - 1n;
-    const lists = [0n, 1n, 12345n].map((salt) =>
-      bases.map((_, i) => largest ^ ((salt * BigInt(i + 1)) & largest)),
-    );
-    const expected = lists.map((exponents) =>
-      multiPowerOf(
-        exponents.map((e, i) => ({ base: bases[i] ?? 0n, exponent: e })),
-        LARGE,
-      ),
-    );
-    const kept = native?.ring(LARGE).fixedProducts(bases, bits);
-    for (const exposure of exposures) {
-      expect(await kept?.products(lists, exposure)).toEqual(expected);
+    for (const [, large] of largeModuli) {
+      const bases = Array.from({ length: count }, (_, i) => large - BigInt(i + 2) ** 400n);
+      const lists = [0n, 1n, 12345n].map((salt) =>
+        bases.map((_, i) => largest ^ ((salt * BigInt(i + 1)) & largest)),
+      );
+      const expected = lists.map((exponents) =>
+        multiPowerOf(
+          exponents.map((e, i) => ({ base: bases[i] ?? 0n, exponent: e })),
+          large,
+        ),
+      );
+      for (const engine of [native, loadNativeEngine({ ifma: false })]) {
+        const kept = engine?.ring(large).fixedProducts(bases, bits);
+        for (const exposure of exposures) {
+          expect(await kept?.products(lists, exposure)).toEqual(expected);
+        }
+        const few = bases.slice(1).map(() => 0n);
+        await expect(kept?.products([bases.map(() => largest + 1n)])).rejects.toThrow(RangeError);
+        await expect(kept?.products([few])).rejects.toThrow(RangeError);
+      }
     }
-    await expect(kept?.products([bases.map(() => largest + 1n)])).rejects.toThrow(RangeError);
-    await expect(kept?.products([bases.map(() => 0n).slice(1)])).rejects.toThrow(RangeError);
+  });
+
+  test('says what it uses', () => {
+    expect(native?.description).toMatch(/^native( \(avx512ifma\))?$/);
+    expect(loadNativeEngine({ ifma: false })?.description).toBe('native');
   });
 
   test('a batch under way survives the closing of the engine', async () => {

@@ -64,6 +64,8 @@ export interface Ring {
 /** An implementation of the arithmetic. */
 export interface ModularEngine {
   readonly kind: 'portable' | 'native';
+  /** The kind, and what it uses of the processor where that makes a difference: for people. */
+  readonly description: string;
   /** The ring of integers modulo an odd modulus > 1. Rings of equal moduli may share what they keep. */
   ring(modulus: bigint): Ring;
   /** The Jacobi symbol of each value over an odd `n` > 1: -1, 0 or 1. */

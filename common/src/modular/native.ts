@@ -13,7 +13,9 @@ import type {
 /** What `common/native` exports. Handles are opaque and of this addon only. */
 interface Addon {
   readonly interfaceVersion: number;
-  createRing(modulus: bigint): RingHandle;
+  /** Whether the processor has AVX-512 IFMA and the addon was built to use it. */
+  readonly ifma: boolean;
+  createRing(modulus: bigint, maySplit: boolean): RingHandle;
   multiply(ring: RingHandle, a: bigint, b: bigint): bigint;
   products(
     ring: RingHandle,
@@ -56,7 +58,7 @@ interface CombHandle {
 }
 
 /** The addon of another version of the sources is no addon. Stands in `native/addon.c` as well. */
-const INTERFACE_VERSION = 1;
+const INTERFACE_VERSION = 2;
 
 /** The same from `src/modular` and from `dist/modular`. */
 const ADDON_PATH = '../../build/duoveil_native.node';
@@ -64,13 +66,20 @@ const ADDON_PATH = '../../build/duoveil_native.node';
 /** Longer exponents than this have no table; stands in `native/addon.c` as well. */
 const MAX_TABLE_EXPONENT_BITS = 2 ** 20;
 
+/** Options of the native engine, for tests and comparisons. */
+export interface NativeEngineOptions {
+  /** False leaves out the processor's AVX-512 IFMA instructions where it has them. Default: true. */
+  readonly ifma?: boolean;
+}
+
 /**
- * The native engine: OpenSSL's arithmetic on libuv's threads, in constant time for secret exponents.
+ * The native engine, on libuv's threads and in constant time for secret exponents: OpenSSL's
+ * arithmetic and, modulo squares and on processors with AVX-512 IFMA, its own.
  * `undefined` where `scripts/build-native.mjs` has not built it, or it does not load.
  */
-export function loadNativeEngine(): NativeEngine | undefined {
+export function loadNativeEngine(options: NativeEngineOptions = {}): NativeEngine | undefined {
   const addon = loadAddon();
-  return addon && new NativeEngine(addon);
+  return addon && new NativeEngine(addon, addon.ifma && options.ifma !== false);
 }
 
 function loadAddon(): Addon | undefined {
@@ -85,12 +94,14 @@ function loadAddon(): Addon | undefined {
 /** What rings and tables share with their engine. */
 class Session {
   readonly addon: Addon;
+  readonly ifma: boolean;
   /** Threads for one batch; libuv's pool has four unless `UV_THREADPOOL_SIZE` says otherwise. */
   readonly workers = availableParallelism();
   #closed = false;
 
-  constructor(addon: Addon) {
+  constructor(addon: Addon, ifma: boolean) {
     this.addon = addon;
+    this.ifma = ifma;
   }
 
   requireOpen(): void {
@@ -102,13 +113,16 @@ class Session {
   }
 }
 
-/** OpenSSL's arithmetic; see `loadNativeEngine`. */
+/** See `loadNativeEngine`. */
 export class NativeEngine implements ModularEngine {
   readonly kind = 'native';
+  readonly description: string;
   readonly #session: Session;
 
-  constructor(addon: Addon) {
-    this.#session = new Session(addon);
+  /** @param ifma only where the addon says that it can */
+  constructor(addon: Addon, ifma: boolean) {
+    this.description = ifma ? 'native (avx512ifma)' : 'native';
+    this.#session = new Session(addon, ifma);
   }
 
   ring(modulus: bigint): NativeRing {
@@ -137,7 +151,7 @@ export class NativeRing implements Ring {
   constructor(session: Session, modulus: bigint) {
     this.modulus = modulus;
     this.#session = session;
-    this.#handle = session.addon.createRing(modulus);
+    this.#handle = session.addon.createRing(modulus, session.ifma);
   }
 
   multiply(a: bigint, b: bigint): bigint {

@@ -24,6 +24,7 @@ export function createPortableEngine(options: PortableEngineOptions = {}): Modul
 
 class PortableEngine implements ModularEngine {
   readonly kind = 'portable';
+  readonly description = 'portable';
   readonly #pool: WorkerPool | undefined;
   #closed = false;
 
