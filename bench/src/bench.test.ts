@@ -227,7 +227,10 @@ describe('a small run', { timeout: 300_000 }, () => {
       eventLoopStalledMs: number,
     };
     expect(JSON.parse(JSON.stringify(result))).toMatchObject({
-      machine: { cores: number, memoryGiB: number, node: process.version, load: number },
+      machine: {
+        ...{ cores: number, memoryGiB: number, node: process.version, load: number },
+        arithmetic: expect.stringContaining(result.engine) as string,
+      },
       keyBits: 512,
       window: 6,
       suites: {
@@ -237,7 +240,10 @@ describe('a small run', { timeout: 300_000 }, () => {
       },
       primitives: { exp_1024_256: number },
       floorMs: { train: number, score: number, referenceTrain: number, referenceScore: number },
-      throughput: { patients: 2, sp: load, csp: load },
+      throughput: {
+        ...{ patients: 2, sp: load, csp: load },
+        level: { patients: 2, sp: load, csp: load },
+      },
     });
     expect(['native', 'portable']).toContain(result.engine);
     // Every operation that was counted was timed.

@@ -59,8 +59,13 @@ export interface BenchResult {
   readonly counts: Readonly<
     Partial<Record<SuiteName, Record<keyof SuiteCounts, Record<string, number>>>>
   >;
-  /** Of both servers, while many patients streamed. */
-  readonly throughput?: { readonly patients: number } & Readonly<Record<'csp' | 'sp', ServerLoad>>;
+  /** Of both servers, while many patients streamed: with distance output, and with level output. */
+  readonly throughput?: Throughput & { readonly level: Throughput };
+}
+
+/** What both servers did meanwhile. */
+export interface Throughput extends Readonly<Record<'csp' | 'sp', ServerLoad>> {
+  readonly patients: number;
 }
 
 /** How much is measured. */
@@ -92,8 +97,8 @@ export async function bench(
   signal: AbortSignal,
   extent: Extent = EXTENT,
 ): Promise<BenchResult> {
-  const machine = thisMachine();
   const engine = loadEngine(options.engine);
+  const machine = thisMachine(engine);
   const { keyBits, window } = options;
   const goOn = (): void => {
     if (signal.aborted) throw abortReason(signal);
@@ -141,7 +146,7 @@ export async function bench(
             { ingest: plain(ingest), train: plain(train), score: plain(score) },
           ]),
         ),
-        ...(packed && { throughput: packed.throughput }),
+        ...(packed && level && { throughput: { ...packed.throughput, level: level.throughput } }),
       };
     } finally {
       await deployment.stop();
@@ -175,7 +180,7 @@ class Measurement {
     seconds: number,
   ): Promise<{
     times: SuiteTimes;
-    throughput: NonNullable<BenchResult['throughput']>;
+    throughput: Throughput;
   }> {
     const { trainings, scores, patients: many, underWay } = this.#extent;
     const patients = [];

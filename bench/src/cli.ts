@@ -37,10 +37,10 @@ function notice(line: string): void {
 
 /** The same for a person. */
 function readable(result: BenchResult | SoakResult): string {
-  const { machine, keyBits, engine, window } = result;
+  const { machine, keyBits, window } = result;
   const heading =
     `${machine.cpu}, ${machine.cores} cores, Node.js ${machine.node}; ${keyBits} bits, ` +
-    `${engine} engine, window of ${window}`;
+    `${machine.arithmetic} engine, window of ${window}`;
   const lines =
     'soak' in result
       ? result.soak.steps.map(

@@ -41,8 +41,8 @@ export async function soak(
   notice: (line: string) => void,
   signal: AbortSignal,
 ): Promise<SoakResult> {
-  const machine = thisMachine();
   const engine = loadEngine(engineChoice);
+  const machine = thisMachine(engine);
   const deployment = await Deployment.start({ keyBits, engineChoice, engine, notice });
   try {
     const patients = [];

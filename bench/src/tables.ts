@@ -37,8 +37,10 @@ function machines(results: readonly BenchResult[]): string[] {
       `${cpu}, ${cores} cores, ${memoryGiB} GiB, Node.js ${node}, OpenSSL ${openssl}.`,
   );
   const loads = results.map(({ machine }) => machine.load.toFixed(1));
+  const engines = new Set(results.map(({ machine }) => machine.arithmetic));
   return [
     ...new Set(lines),
+    `Arithmetic: ${[...engines].join(', ')}.`,
     '',
     `Load average of the minute before each run, in the tables' order: ${loads.join(', ')}.`,
   ];
@@ -105,6 +107,7 @@ function loads(results: readonly BenchResult[]): string[] {
     [
       'bits',
       'engine',
+      'output',
       'server',
       'CPU a score',
       'of it in the event loop',
@@ -112,20 +115,22 @@ function loads(results: readonly BenchResult[]): string[] {
       'longest turn of the event loop',
     ],
     results.flatMap(({ keyBits, engine, throughput }) =>
-      (['sp', 'csp'] as const).flatMap((server) => {
-        const load = throughput?.[server];
-        if (load === undefined) return [];
-        return [
-          [
+      (['distance', 'level'] as const).flatMap((output) => {
+        const servers = output === 'level' ? throughput?.level : throughput;
+        if (servers === undefined) return [];
+        return (['sp', 'csp'] as const).map((server) => {
+          const load = servers[server];
+          return [
             String(keyBits),
             engine,
+            output,
             server.toUpperCase(),
             milliseconds(load.cpuMsPerScore),
             milliseconds(load.mainThreadMsPerScore),
             `${load.rssMiB} MiB`,
             milliseconds(load.eventLoopRanMs),
-          ],
-        ];
+          ];
+        });
       }),
     ),
   );

@@ -43,7 +43,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
   const tls = await loadTlsOf('csp', credentialFiles(settings.tls));
   const engine = loadEngine(settings.engine);
-  logger.info('arithmetic engine', { engine: engine.kind });
+  logger.info('arithmetic engine', { engine: engine.description });
 
   const master = await loadMasterKey(
     settings.state,

@@ -60,7 +60,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     expectRole: 'csp',
     maxMessageBytes: MAX_MESSAGE_BYTES,
   });
-  logger.info('arithmetic engine', { engine: engine.kind });
+  logger.info('arithmetic engine', { engine: engine.description });
 
   const stop = new AbortController();
   // Every patient's monitor listens, and every call to the CSP.

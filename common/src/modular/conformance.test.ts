@@ -19,8 +19,19 @@ const engines: readonly [name: string, create: () => ModularEngine | undefined][
   ['native, without IFMA', () => loadNativeEngine({ ifma: false })],
 ];
 
+/** Large powers: every engine is asked the same. */
+const knownPowers = new Map<string, bigint>();
+
 /** The oracle: right-to-left square and multiply. */
-function powerOf({ base, exponent }: PowerJob, modulus: bigint): bigint {
+function powerOf(job: PowerJob, modulus: bigint): bigint {
+  if (modulus >> 2048n === 0n) return computePower(job, modulus);
+  const key = [job.base, job.exponent, modulus].map((value) => value.toString(16)).join();
+  const power = knownPowers.get(key) ?? computePower(job, modulus);
+  knownPowers.set(key, power);
+  return power;
+}
+
+function computePower({ base, exponent }: PowerJob, modulus: bigint): bigint {
   let result = 1n;
   let square = base;
   for (let rest = exponent; rest > 0n; rest >>= 1n) {
