@@ -106,7 +106,7 @@ export class ProviderKeys {
     const base = uniformBetween(2n, modulus * modulus - 2n, random);
     const [generator = 1n] = await this.#engine
       .ring(modulus * modulus)
-      .powers([{ base, exponent: 2n * modulus }]);
+      .powers([{ base, exponent: 2n * modulus }], 'public');
     return generator;
   }
 }

@@ -15,6 +15,7 @@ import type { Circuit, Gate, Wire } from './circuit.js';
 
 /** Bytes of a label, and of each of the two ciphertexts of an AND gate. */
 export const LABEL_BYTES = 16;
+const LABEL_WORDS = LABEL_BYTES / 4;
 
 /** What the garbler sends: for AND gates in order, `T_G` then `T_E`. */
 export interface GarbledCircuit {
@@ -44,26 +45,31 @@ export function garble(
   requireLength(zeroLabels, circuit.inputs * LABEL_BYTES, 'labels');
   if (known.length !== circuit.known) throw new RangeError('known bits do not fit the circuit');
   if (colour(delta) !== 1) throw new RangeError('the offset must have colour 1');
+  const labels = new Labels(circuit, zeroLabels);
+  const offset = wordsOf(delta);
   const hash = new LabelHash(hashKey);
-  const tables = new Uint8Array(2 * LABEL_BYTES * circuit.ands);
-  let ands = 0;
-  const labels = walk(circuit, zeroLabels, (gate, at) => {
-    switch (gate.kind) {
-      case 'xor':
-        return xor(at(gate.a), at(gate.b));
-      case 'not':
-        return xor(at(gate.a), delta);
-      case 'known':
-        return known[gate.bit] === true ? xor(at(gate.a), delta) : at(gate.a);
-      case 'and': {
-        const table = tables.subarray(2 * LABEL_BYTES * ands, 2 * LABEL_BYTES * (ands + 1));
-        return garbleAnd(at(gate.a), at(gate.b), delta, hash, ands++, table);
-      }
+  const tables = new Uint32Array(2 * LABEL_WORDS * circuit.ands);
+  for (const { ands, free } of scheduleOf(circuit)) {
+    for (const { gate, index } of ands) {
+      hash.add(labels, gate.a, 2 * index);
+      hash.add(labels, gate.a, 2 * index, offset);
+      hash.add(labels, gate.b, 2 * index + 1);
+      hash.add(labels, gate.b, 2 * index + 1, offset);
     }
-  });
+    const hashed = hash.take();
+    ands.forEach(({ gate, output, index }, i) => {
+      garbleAnd(labels, gate, output, offset, hashed, 4 * i, tables, index);
+    });
+    for (const { gate, output } of free) {
+      labels.set(output, gate.a);
+      if (gate.kind === 'xor') labels.add(output, gate.b);
+      if (gate.kind === 'not') labels.addWords(output, offset, 1);
+      if (gate.kind === 'known') labels.addWords(output, offset, known[gate.bit] === true ? 1 : 0);
+    }
+  }
   return {
-    garbled: { hashKey, tables },
-    outputMasks: circuit.outputs.map((wire) => colour(labels(wire)) === 1),
+    garbled: { hashKey, tables: new Uint8Array(tables.buffer) },
+    outputMasks: circuit.outputs.map((wire) => labels.colour(wire) === 1),
   };
 }
 
@@ -78,117 +84,224 @@ export function evaluate(
 ): boolean[] {
   requireLength(inputLabels, circuit.inputs * LABEL_BYTES, 'labels');
   requireLength(tables, 2 * LABEL_BYTES * circuit.ands, 'tables');
+  const labels = new Labels(circuit, inputLabels);
   const hash = new LabelHash(hashKey);
-  let ands = 0;
-  const labels = walk(circuit, inputLabels, (gate, at) => {
-    switch (gate.kind) {
-      case 'xor':
-        return xor(at(gate.a), at(gate.b));
-      case 'not':
-      case 'known':
-        return at(gate.a);
-      case 'and': {
-        const table = tables.subarray(2 * LABEL_BYTES * ands, 2 * LABEL_BYTES * (ands + 1));
-        return evaluateAnd(at(gate.a), at(gate.b), hash, ands++, table);
-      }
+  const words = wordsOf(tables);
+  for (const { ands, free } of scheduleOf(circuit)) {
+    for (const { gate, index } of ands) {
+      hash.add(labels, gate.a, 2 * index);
+      hash.add(labels, gate.b, 2 * index + 1);
     }
-  });
-  return circuit.outputs.map((wire) => colour(labels(wire)) === 1);
-}
-
-/** Figure 2, `GbAnd`: the output's label for 0; the two ciphertexts go into `table`. */
-function garbleAnd(
-  a: Uint8Array,
-  b: Uint8Array,
-  delta: Uint8Array,
-  hash: LabelHash,
-  index: number,
-  table: Uint8Array,
-): Uint8Array {
-  const [hashA0, hashA1, hashB0, hashB1] = hash.of([
-    [a, 2 * index],
-    [xor(a, delta), 2 * index],
-    [b, 2 * index + 1],
-    [xor(b, delta), 2 * index + 1],
-  ]) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
-  const garblerHalf = xor(xor(hashA0, hashA1), masked(delta, colour(b)));
-  const evaluatorHalf = xor(xor(hashB0, hashB1), a);
-  table.set(garblerHalf, 0);
-  table.set(evaluatorHalf, LABEL_BYTES);
-  const left = xor(hashA0, masked(garblerHalf, colour(a)));
-  const right = xor(hashB0, masked(xor(evaluatorHalf, a), colour(b)));
-  return xor(left, right);
-}
-
-/** Figure 2, `EvAnd`. */
-function evaluateAnd(
-  a: Uint8Array,
-  b: Uint8Array,
-  hash: LabelHash,
-  index: number,
-  table: Uint8Array,
-): Uint8Array {
-  const garblerHalf = table.subarray(0, LABEL_BYTES);
-  const evaluatorHalf = table.subarray(LABEL_BYTES);
-  const [hashA, hashB] = hash.of([
-    [a, 2 * index],
-    [b, 2 * index + 1],
-  ]) as [Uint8Array, Uint8Array];
-  const left = xor(hashA, masked(garblerHalf, colour(a)));
-  const right = xor(hashB, masked(xor(evaluatorHalf, a), colour(b)));
-  return xor(left, right);
-}
-
-/** Every wire's label, in the order of evaluation. The constant 0 has the label of all zeros. */
-function walk(
-  { inputs, gates }: Circuit,
-  inputLabels: Uint8Array,
-  output: (gate: Gate, at: (wire: Wire) => Uint8Array) => Uint8Array,
-): (wire: Wire) => Uint8Array {
-  const labels: Uint8Array[] = [new Uint8Array(LABEL_BYTES)];
-  for (let i = 0; i < inputs; i++) {
-    labels.push(inputLabels.subarray(i * LABEL_BYTES, (i + 1) * LABEL_BYTES));
+    const hashed = hash.take();
+    ands.forEach(({ gate, output, index }, i) => {
+      evaluateAnd(labels, gate, output, hashed, 2 * i, words, index);
+    });
+    for (const { gate, output } of free) {
+      labels.set(output, gate.a);
+      if (gate.kind === 'xor') labels.add(output, gate.b);
+    }
   }
-  const at = (wire: Wire): Uint8Array => {
-    const label = labels[wire];
-    if (label === undefined) throw new RangeError(`wire ${wire} is used before it is set`);
-    return label;
-  };
-  for (const gate of gates) labels.push(output(gate, at));
-  return at;
+  return circuit.outputs.map((wire) => labels.colour(wire) === 1);
 }
 
-/** `H(K, j)`, several at once. */
+/**
+ * Figure 2, `GbAnd`: the output's label for 0; the two ciphertexts go into `tables`.
+ * @param first of the four hashes: of a's two labels, then of b's
+ */
+function garbleAnd(
+  labels: Labels,
+  { a, b }: AndGate,
+  output: Wire,
+  delta: Uint32Array,
+  hashed: Uint32Array,
+  first: number,
+  tables: Uint32Array,
+  index: number,
+): void {
+  // All ones where the colour is 1: nothing branches on it.
+  const colourA = -labels.colour(a);
+  const colourB = -labels.colour(b);
+  const [a0, a1, b0, b1] = [0, 1, 2, 3].map((i) => (first + i) * LABEL_WORDS) as [
+    number,
+    number,
+    number,
+    number,
+  ];
+  const row = 2 * LABEL_WORDS * index;
+  for (let w = 0; w < LABEL_WORDS; w++) {
+    const hashA0 = hashed[a0 + w] ?? 0;
+    const hashB0 = hashed[b0 + w] ?? 0;
+    const labelA = labels.word(a, w);
+    const garblerHalf = hashA0 ^ (hashed[a1 + w] ?? 0) ^ ((delta[w] ?? 0) & colourB);
+    const evaluatorHalf = hashB0 ^ (hashed[b1 + w] ?? 0) ^ labelA;
+    tables[row + w] = garblerHalf;
+    tables[row + LABEL_WORDS + w] = evaluatorHalf;
+    const left = hashA0 ^ (garblerHalf & colourA);
+    const right = hashB0 ^ ((evaluatorHalf ^ labelA) & colourB);
+    labels.setWord(output, w, left ^ right);
+  }
+}
+
+/**
+ * Figure 2, `EvAnd`.
+ * @param first of the two hashes: of a's label, then of b's
+ */
+function evaluateAnd(
+  labels: Labels,
+  { a, b }: AndGate,
+  output: Wire,
+  hashed: Uint32Array,
+  first: number,
+  tables: Uint32Array,
+  index: number,
+): void {
+  const colourA = -labels.colour(a);
+  const colourB = -labels.colour(b);
+  const row = 2 * LABEL_WORDS * index;
+  for (let w = 0; w < LABEL_WORDS; w++) {
+    const garblerHalf = tables[row + w] ?? 0;
+    const evaluatorHalf = tables[row + LABEL_WORDS + w] ?? 0;
+    const left = (hashed[first * LABEL_WORDS + w] ?? 0) ^ (garblerHalf & colourA);
+    const right =
+      (hashed[(first + 1) * LABEL_WORDS + w] ?? 0) ^
+      ((evaluatorHalf ^ labels.word(a, w)) & colourB);
+    labels.setWord(output, w, left ^ right);
+  }
+}
+
+type AndGate = Extract<Gate, { kind: 'and' }>;
+type FreeGate = Exclude<Gate, { kind: 'and' }>;
+
+/** Gates that can be worked off together: first the AND gates, then the free ones, in order. */
+interface Layer {
+  readonly ands: { readonly gate: AndGate; readonly output: Wire; readonly index: number }[];
+  readonly free: { readonly gate: FreeGate; readonly output: Wire }[];
+}
+
+const schedules = new WeakMap<Circuit, readonly Layer[]>();
+
+/**
+ * A circuit's layers: independent AND gates are hashed in one go. Where the tables lie and what is
+ * hashed with a label depends on a gate's place in the circuit only.
+ */
+function scheduleOf(circuit: Circuit): readonly Layer[] {
+  const known = schedules.get(circuit);
+  if (known !== undefined) return known;
+  const layers: Layer[] = [];
+  const depths = new Array<number>(1 + circuit.inputs).fill(0);
+  let index = 0;
+  for (const gate of circuit.gates) {
+    const output = depths.length as Wire;
+    const inputs = gate.kind === 'xor' || gate.kind === 'and' ? [gate.a, gate.b] : [gate.a];
+    if (inputs.some((wire) => wire >= output))
+      throw new RangeError('a wire is used before it is set');
+    const depth =
+      Math.max(...inputs.map((wire) => depths[wire] ?? 0)) + (gate.kind === 'and' ? 1 : 0);
+    const layer = (layers[depth] ??= { ands: [], free: [] });
+    if (gate.kind === 'and') layer.ands.push({ gate, output, index: index++ });
+    else layer.free.push({ gate, output });
+    depths.push(depth);
+  }
+  // No AND gate at depth 0, and perhaps no gate at all.
+  const schedule = Array.from(
+    layers,
+    (layer: Layer | undefined) => layer ?? { ands: [], free: [] },
+  );
+  schedules.set(circuit, schedule);
+  return schedule;
+}
+
+/** Every wire's label, as 32-bit words one after the other. The constant 0 has the label of all zeros. */
+class Labels {
+  readonly bytes: Uint8Array;
+  readonly #words: Uint32Array;
+
+  constructor({ inputs, gates }: Circuit, inputLabels: Uint8Array) {
+    this.#words = new Uint32Array(LABEL_WORDS * (1 + inputs + gates.length));
+    this.bytes = new Uint8Array(this.#words.buffer);
+    this.bytes.set(inputLabels, LABEL_BYTES);
+  }
+
+  word(wire: Wire, index: number): number {
+    return this.#words[LABEL_WORDS * wire + index] ?? 0;
+  }
+
+  setWord(wire: Wire, index: number, value: number): void {
+    this.#words[LABEL_WORDS * wire + index] = value;
+  }
+
+  colour(wire: Wire): number {
+    return (this.bytes[LABEL_BYTES * (wire + 1) - 1] ?? 0) & 1;
+  }
+
+  set(wire: Wire, from: Wire): void {
+    for (let w = 0; w < LABEL_WORDS; w++) this.setWord(wire, w, this.word(from, w));
+  }
+
+  add(wire: Wire, added: Wire): void {
+    for (let w = 0; w < LABEL_WORDS; w++) {
+      this.setWord(wire, w, this.word(wire, w) ^ this.word(added, w));
+    }
+  }
+
+  /** Add `bit` times some words, without a branch on the bit. */
+  addWords(wire: Wire, words: Uint32Array, bit: number): void {
+    for (let w = 0; w < LABEL_WORDS; w++) {
+      this.setWord(wire, w, this.word(wire, w) ^ ((words[w] ?? 0) & -bit));
+    }
+  }
+}
+
+/** `H(K, j)`, of as many as were added. */
 class LabelHash {
   readonly #cipher;
+  #blocks = new Uint8Array(16 * LABEL_BYTES);
+  #used = 0;
 
   constructor(key: Uint8Array) {
     this.#cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false);
   }
 
-  of(inputs: readonly (readonly [label: Uint8Array, tweak: number])[]): Uint8Array[] {
-    const blocks = Buffer.alloc(inputs.length * LABEL_BYTES);
-    inputs.forEach(([label, tweak], i) => {
-      double(label, blocks, i * LABEL_BYTES);
-      const low = (i + 1) * LABEL_BYTES - 4;
-      blocks.writeUInt32BE((blocks.readUInt32BE(low) ^ tweak) >>> 0, low);
-    });
-    const encrypted = this.#cipher.update(blocks);
-    return inputs.map((_, i) => {
-      const [start, end] = [i * LABEL_BYTES, (i + 1) * LABEL_BYTES];
-      return xor(encrypted.subarray(start, end), blocks.subarray(start, end));
-    });
+  /** Hash a wire's label, or that label plus an offset. */
+  add(labels: Labels, wire: Wire, tweak: number, offset?: Uint32Array): void {
+    const start = this.#used;
+    this.#used += LABEL_BYTES;
+    if (this.#used > this.#blocks.length) {
+      const more = new Uint8Array(2 * this.#blocks.length);
+      more.set(this.#blocks);
+      this.#blocks = more;
+    }
+    const blocks = this.#blocks;
+    const block = new Uint32Array(blocks.buffer, start, LABEL_WORDS);
+    for (let w = 0; w < LABEL_WORDS; w++) {
+      block[w] = labels.word(wire, w) ^ (offset === undefined ? 0 : (offset[w] ?? 0));
+    }
+    double(blocks, start);
+    for (let i = 0; i < 4; i++) {
+      const at = start + LABEL_BYTES - 1 - i;
+      blocks[at] = (blocks[at] ?? 0) ^ ((tweak >>> (8 * i)) & 0xff);
+    }
+  }
+
+  /** The hashes, four words each. */
+  take(): Uint32Array {
+    const blocks = this.#blocks.subarray(0, this.#used);
+    this.#used = 0;
+    const hashes = wordsOf(this.#cipher.update(blocks));
+    const inputs = new Uint32Array(blocks.buffer, 0, hashes.length);
+    for (let i = 0; i < hashes.length; i++) hashes[i] = (hashes[i] ?? 0) ^ (inputs[i] ?? 0);
+    return hashes;
   }
 }
 
 /** Doubling in GF(2^128), big-endian, modulo `x^128 + x^7 + x^2 + x + 1`. */
-function double(label: Uint8Array, target: Uint8Array, offset: number): void {
-  const carry = (label[0] ?? 0) >> 7;
-  for (let i = 0; i < LABEL_BYTES; i++) {
-    target[offset + i] = (((label[i] ?? 0) << 1) | ((label[i + 1] ?? 0) >> 7)) & 0xff;
+function double(blocks: Uint8Array, start: number): void {
+  const last = start + LABEL_BYTES - 1;
+  const carry = (blocks[start] ?? 0) >> 7;
+  for (let i = start; i < last; i++) {
+    blocks[i] = ((blocks[i] ?? 0) << 1) | ((blocks[i + 1] ?? 0) >> 7);
   }
-  const last = offset + LABEL_BYTES - 1;
-  target[last] = (target[last] ?? 0) ^ (carry * 0x87);
+  blocks[last] = ((blocks[last] ?? 0) << 1) ^ (carry * 0x87);
 }
 
 /** The colour of a label: 0 or 1. */
@@ -196,17 +309,9 @@ export function colour(label: Uint8Array): number {
   return (label[LABEL_BYTES - 1] ?? 0) & 1;
 }
 
-function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const result = new Uint8Array(LABEL_BYTES);
-  for (let i = 0; i < LABEL_BYTES; i++) result[i] = (a[i] ?? 0) ^ (b[i] ?? 0);
-  return result;
-}
-
-/** The label where the bit is 1, else zeros, without a branch on the bit. */
-function masked(label: Uint8Array, bit: number): Uint8Array {
-  const result = new Uint8Array(LABEL_BYTES);
-  for (let i = 0; i < LABEL_BYTES; i++) result[i] = (label[i] ?? 0) & -bit;
-  return result;
+/** A copy as words, in the machine's own order: they are only ever added. */
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  return new Uint32Array(Uint8Array.from(bytes).buffer);
 }
 
 function requireLength(bytes: Uint8Array, length: number, what: string): void {

@@ -10,7 +10,7 @@
  * its lowest bit is 1, the colour that an offset needs. Every use has an instance number of its own,
  * from which the columns are stretched: nothing depends on what was lost before.
  */
-import { createCipheriv } from 'node:crypto';
+import { createCipheriv, type Cipher } from 'node:crypto';
 
 import { duoveilError } from '../../errors.js';
 import type { RandomSource } from '../../random.js';
@@ -47,11 +47,12 @@ export function requestLabels(
 ): { labels: Uint8Array; message: Uint8Array } {
   const width = columnBytes(bits.length);
   const choices = packBits(bits);
+  const counters = countersOf(instance, width);
   const columns: Uint8Array[] = [];
   const message = new Uint8Array(BASE_TRANSFERS * width);
   keys.forEach(([zero, one], j) => {
-    const column = stretch(zero, instance, width);
-    const other = stretch(one, instance, width);
+    const column = stretch(zero, counters);
+    const other = stretch(one, counters);
     columns.push(column);
     for (let i = 0; i < width; i++) {
       message[j * width + i] = (column[i] ?? 0) ^ (other[i] ?? 0) ^ (choices[i] ?? 0);
@@ -76,8 +77,9 @@ export function answerLabels(
       field: 'labels',
     });
   }
+  const counters = countersOf(instance, width);
   const columns = keys.map((key, j) => {
-    const column = stretch(key, instance, width);
+    const column = stretch(key, counters);
     const mask = bitOf(delta, j) ? 0xff : 0;
     for (let i = 0; i < width; i++) {
       column[i] = (column[i] ?? 0) ^ ((message[j * width + i] ?? 0) & mask);
@@ -96,26 +98,70 @@ function columnBytes(count: number): number {
   return Math.ceil(count / 8);
 }
 
+/** Setting a cipher up costs more than using it: those of a connection are kept as long as its keys. */
+const ciphers = new WeakMap<Uint8Array, Cipher>();
+
 /** AES-128 in counter mode, from a counter that the instance sets apart. */
-function stretch(key: Uint8Array, instance: number, length: number): Uint8Array {
-  const counter = Buffer.alloc(KEY_BYTES);
-  counter.writeBigUInt64BE(BigInt(instance), 0);
-  return createCipheriv('aes-128-ctr', key, counter).update(new Uint8Array(length));
+function stretch(key: Uint8Array, counters: Uint8Array): Uint8Array {
+  let cipher = ciphers.get(key);
+  if (cipher === undefined) {
+    cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false);
+    ciphers.set(key, cipher);
+  }
+  return cipher.update(counters);
+}
+
+/** The counters of an instance, for so many bytes. */
+function countersOf(instance: number, bytes: number): Uint8Array {
+  const blocks = Math.ceil(bytes / KEY_BYTES);
+  const counters = Buffer.alloc(blocks * KEY_BYTES);
+  for (let block = 0; block < blocks; block++) {
+    counters.writeBigUInt64BE(BigInt(instance), block * KEY_BYTES);
+    counters.writeUInt32BE(block, (block + 1) * KEY_BYTES - 4);
+  }
+  return counters;
 }
 
 /** 128 columns of bits as rows of 16 bytes each, one after the other. */
 function transpose(columns: readonly Uint8Array[], count: number): Uint8Array {
-  const rows = new Uint8Array(count * LABEL_BYTES);
-  columns.forEach((column, j) => {
-    const byte = j >> 3;
-    const shift = j & 7;
-    for (let i = 0; i < count; i++) {
-      const bit = ((column[i >> 3] ?? 0) >> (i & 7)) & 1;
-      const at = i * LABEL_BYTES + byte;
-      rows[at] = (rows[at] ?? 0) | (bit << shift);
+  const rows = new Uint8Array(columnBytes(count) * 8 * LABEL_BYTES);
+  for (let byte = 0; byte < LABEL_BYTES; byte++) {
+    const eight = columns.slice(8 * byte, 8 * byte + 8);
+    for (let i = 0; i < columnBytes(count); i++) {
+      transposeSquare(eight, i, rows, 8 * i * LABEL_BYTES + byte);
     }
-  });
-  return rows;
+  }
+  return rows.subarray(0, count * LABEL_BYTES);
+}
+
+/**
+ * Eight times eight bits, by swapping ever larger blocks (H. S. Warren, *Hacker's Delight*, §7-3):
+ * byte `i` of each column into the bytes of eight rows from `at` on.
+ */
+function transposeSquare(
+  columns: readonly Uint8Array[],
+  i: number,
+  rows: Uint8Array,
+  at: number,
+): void {
+  const column = (j: number): number => columns[j]?.[i] ?? 0;
+  let low = column(0) | (column(1) << 8) | (column(2) << 16) | (column(3) << 24);
+  let high = column(4) | (column(5) << 8) | (column(6) << 16) | (column(7) << 24);
+  let swapped = (low ^ (low >>> 7)) & 0x00aa00aa;
+  low ^= swapped ^ (swapped << 7);
+  swapped = (high ^ (high >>> 7)) & 0x00aa00aa;
+  high ^= swapped ^ (swapped << 7);
+  swapped = (low ^ (low >>> 14)) & 0x0000cccc;
+  low ^= swapped ^ (swapped << 14);
+  swapped = (high ^ (high >>> 14)) & 0x0000cccc;
+  high ^= swapped ^ (swapped << 14);
+  swapped = (high ^ (low >>> 4)) & 0x0f0f0f0f;
+  high ^= swapped;
+  low ^= swapped << 4;
+  for (let row = 0; row < 4; row++) {
+    rows[at + row * LABEL_BYTES] = low >>> (8 * row);
+    rows[at + (row + 4) * LABEL_BYTES] = high >>> (8 * row);
+  }
 }
 
 function packBits(bits: readonly boolean[]): Uint8Array {

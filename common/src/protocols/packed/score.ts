@@ -87,7 +87,8 @@ export async function freshZero(
   random: RandomSource,
 ): Promise<AdditiveCiphertext> {
   const base = uniformBetween(1n, key.modulus - 1n, random);
-  const [zero] = await key.ring.powers([{ base, exponent: 2n * key.modulus }]);
+  // The exponent is public; how long a power takes says nothing about its base.
+  const [zero] = await key.ring.powers([{ base, exponent: 2n * key.modulus }], 'public');
   return zero as AdditiveCiphertext;
 }
 
