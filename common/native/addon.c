@@ -7,6 +7,7 @@
  */
 #include <openssl/crypto.h>
 
+#include "jacobi.h"
 #include "jobs.h"
 
 /** `native.ts` refuses an addon that was built for another version of these functions. */
@@ -177,16 +178,10 @@ static item_outcome run_inverses(batch *b, size_t item, BN_CTX *ctx) {
 
 /** The symbol plus one, as results are non-negative words. */
 static item_outcome run_jacobi(batch *b, size_t item, BN_CTX *ctx) {
-  BN_CTX_start(ctx);
-  BIGNUM *value = BN_CTX_get(ctx);
-  BIGNUM *modulus = BN_CTX_get(ctx);
-  int symbol = -2;
-  if (modulus != NULL && bignum_from_number(value, number_at(&b->values, item)) &&
-      bignum_from_number(modulus, number_at(&b->modulus, 0))) {
-    symbol = BN_kronecker(value, modulus, ctx);
+  int symbol = 0;
+  if (!jacobi_symbol(&symbol, number_at(&b->values, item), number_at(&b->modulus, 0), ctx)) {
+    return ITEM_FAILED;
   }
-  BN_CTX_end(ctx);
-  if (symbol < -1) return ITEM_FAILED;
   b->results[item] = (uint64_t)(symbol + 1);
   return ITEM_DONE;
 }

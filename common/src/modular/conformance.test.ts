@@ -465,6 +465,25 @@ describe.skipIf(native === undefined)('native engine, beyond the interface', () 
     }
   });
 
+  test('Jacobi symbols of any length are those of the portable engine', async () => {
+    const portable = createPortableEngine({ threads: 0 });
+    const cases = fc.tuple(
+      fc.constantFrom(2, 3, 63, 64, 65, 128, 500, 1024, 2048).chain(oddModulus),
+      fc.array(fc.oneof(integerOfBits(4096), integerOfBits(64), integerOfBits(8)), {
+        minLength: 20,
+        maxLength: 20,
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(cases, async ([n, values]) => {
+        const multiples = values.slice(0, 2).map((value) => value * n);
+        const asked = [...values, ...multiples, n - 1n, n + 1n];
+        expect(await native?.jacobi(asked, n)).toEqual(await portable.jacobi(asked, n));
+      }),
+      { numRuns: 5 * numRuns },
+    );
+  });
+
   test('says what it uses', () => {
     expect(native?.description).toMatch(/^native( \(avx512ifma\))?$/);
     expect(loadNativeEngine({ ifma: false })?.description).toBe('native');
