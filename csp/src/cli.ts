@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { unlessStopped, withSettings } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
-import { verifyAuditLog } from './audit/audit-log.js';
+import { describeAuditLog, verifyAuditLog } from './audit/audit-log.js';
 import { AUDIT_FILE, cspAuditSettings, cspInitSettings, cspSettings } from './config.js';
 import { init } from './init.js';
 import { serve } from './serve.js';
@@ -25,8 +25,7 @@ export function cspCommand(): Command {
   );
   withSettings(csp.command('audit'), cspAuditSettings, async ({ state }) => {
     const file = join(state, AUDIT_FILE);
-    const { sequence, hash } = await verifyAuditLog(file);
-    process.stdout.write(`${file}: ${String(sequence)} entries, unbroken\n${hash}\n`);
+    process.stdout.write(describeAuditLog(file, await verifyAuditLog(file)));
   }).description('verify the audit log, and print its length and the hash at its end');
   return csp;
 }

@@ -65,7 +65,7 @@ export async function serve(settings: CspSettings): Promise<void> {
     provider: { perMinute: settings.providerPerMinute, perDay: settings.providerPerDay },
     clock: systemClock,
   });
-  const discipline = new Discipline(settings.allowDistance, budgets, audit);
+  const discipline = new Discipline(settings.allowDistance, budgets, audit, systemClock);
   const decryption = await MasterDecryption.create(master, engine);
   const server = await startServer({
     listen: settings.listen,
@@ -81,7 +81,7 @@ export async function serve(settings: CspSettings): Promise<void> {
       keyService(bcp, keys),
       arithmeticService({ bcp, keys, decryption, random: systemRandom, discipline }),
       ...(parameters.family === 'residue'
-        ? [packedService(packedEnvironment(master, derived, discipline, engine))]
+        ? [packedService(packedEnvironment(master, derived, keys, discipline, engine))]
         : []),
     ],
   });
@@ -98,6 +98,7 @@ export async function serve(settings: CspSettings): Promise<void> {
 function packedEnvironment(
   { parameters, factors }: MasterKey,
   { sealing, answers }: DerivedKeys,
+  keys: PatientKeys,
   discipline: Discipline,
   engine: ModularEngine,
 ): PackedEnvironment {
@@ -106,6 +107,7 @@ function packedEnvironment(
       key: new AdditiveKey(parameters, engine),
       opening: new CrtOpening(factors, engine),
     },
+    keys,
     providers: new ProviderKeys(engine, parameters.bits, answers),
     models: new Models(sealing, parameters.bits, parameters.digest),
     answers,

@@ -41,8 +41,8 @@ export async function writeFileAtomic(
   }
 }
 
-/** Flushes a directory: a rename in it is then on disk. */
-async function syncDirectory(path: string): Promise<void> {
+/** Flushes a directory: what was made, renamed or removed in it is then on disk. */
+export async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, 'r');
   try {
     await directory.sync();

@@ -20,6 +20,7 @@ export {
   readJsonFile,
   readSettingFile,
   storageError,
+  syncDirectory,
   systemErrorCode,
   writeFileAtomic,
 } from './files.js';

@@ -41,7 +41,8 @@ export function isTransient(error: unknown): boolean {
 
 /**
  * Does an operation until it succeeds, with exponential back-off and full jitter: each pause is
- * uniform in `[0, min(maxMs, baseMs·2^k)]`, and no shorter than an overloaded peer asks for. The
+ * uniform in `[0, min(maxMs, baseMs·2^k)]`, and no shorter than an overloaded peer asks for; where a
+ * budget is spent it is added to the time after which there is one again. The
  * operation is the *whole* step: masks and rerandomisers are drawn inside of it, afresh each time.
  * @param operation gets the number of the try, from 1
  * @throws the last error; the signal's reason where it is aborted during a pause
@@ -73,6 +74,8 @@ function pauseAfter(error: unknown, attempt: number, options: RetryOptions): num
   const bound = Math.min(options.maxMs, options.baseMs * 2 ** (attempt - 1));
   const jittered = Number(uniformBelow(BigInt(Math.floor(bound)) + 1n, options.random));
   const asked = isDuoveilError(error, 'OVERLOADED') ? error.details.retryAfterMs : 0;
-  // A peer's wish is heeded, but not beyond the caller's own longest pause.
+  // A budget is not there any sooner. Any other wish of a peer's is heeded, but not beyond the caller's
+  // own longest pause.
+  if (isDuoveilError(error, 'BUDGET_EXCEEDED')) return jittered + error.details.retryAfterMs;
   return Math.max(jittered, Math.min(asked, options.maxMs));
 }

@@ -1,11 +1,21 @@
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  mkdtemp,
+  open,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { AUDIT_FILE } from '../config.js';
 import { AuditLog, verifyAuditLog, type AuditEvent } from './audit-log.js';
@@ -50,7 +60,12 @@ const damaged = { code: 'STORAGE_FAILED' };
 
 describe('an audit log', () => {
   it('that is not there is an empty one', async () => {
-    expect(await verifyAuditLog(newFile())).toEqual({ sequence: 0, hash: '0'.repeat(64) });
+    expect(await verifyAuditLog(newFile())).toEqual({
+      sequence: 0,
+      hash: '0'.repeat(64),
+      recovered: 0,
+      tornBytes: 0,
+    });
   });
 
   it('is a chain: as many entries as events, each with the hash of the one before', async () => {
@@ -63,7 +78,7 @@ describe('an audit log', () => {
     entries.forEach(({ previous }, i) => {
       expect(previous).toBe(i === 0 ? '0'.repeat(64) : entries[i - 1]?.['hash']);
     });
-    expect(end).toEqual({ sequence: 7, hash: entries[6]?.['hash'] });
+    expect(end).toMatchObject({ sequence: 7, hash: entries[6]?.['hash'] });
     expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
@@ -80,6 +95,7 @@ describe('an audit log', () => {
         { ...entry, code: 'OUTPUT_NOT_ALLOWED' },
         { ...entry, previous: 'f'.repeat(64) },
         { ...entry, hash: 'f'.repeat(64) },
+        { ...entry, torn: 'f'.repeat(64) },
         { ...entry, more: '1' },
       ];
       for (const changed of changes) {
@@ -147,17 +163,66 @@ describe('an audit log', () => {
     expect(new Set([...ends, end.hash]).size).toBe(7);
   });
 
-  it('torn within its last line does not open, wherever it is torn', async () => {
+  it('torn within its last line is set aside, wherever it is torn, and an entry says so', async () => {
     const { lines, file } = await written(2);
     const text = await readFile(file, 'utf8');
-    const last = `${lines[1] ?? ''}\n`;
+    const [first = '', second = ''] = lines;
+    const last = `${second}\n`;
+    const aside: string[] = [];
     for (const missing of [1, 2, 10, last.length - 1]) {
       await writeFile(file, text.slice(0, -missing));
-      await expect(verifyAuditLog(file)).rejects.toMatchObject(damaged);
-      await expect(AuditLog.open(file, clock)).rejects.toMatchObject(damaged);
+      const torn = last.slice(0, -missing);
+      expect(await verifyAuditLog(file)).toMatchObject({ sequence: 1, tornBytes: torn.length });
+      // Opened by itself it is neither changed nor hidden.
+      expect(await readFile(file, 'utf8')).toBe(text.slice(0, -missing));
+
+      const log = await AuditLog.open(file, clock);
+      await log.append(eventOf(1));
+      await log.close();
+      aside.push(torn);
+      expect(await readFile(`${file}.torn`, 'utf8')).toBe(aside.map((t) => `${t}\n`).join(''));
+      expect(await verifyAuditLog(file)).toMatchObject({
+        sequence: 3,
+        recovered: 1,
+        tornBytes: 0,
+      });
+      const [kept, entry = '', next, end] = (await readFile(file, 'utf8')).split('\n');
+      expect([kept, end]).toEqual([first, '']);
+      expect(JSON.parse(entry)).toMatchObject({
+        sequence: 2,
+        event: 'recovered',
+        torn: createHash('sha256').update(torn).digest('hex'),
+      });
+      expect(next).toContain('"patient":"bed-1"');
+      expect((await stat(`${file}.torn`)).mode & 0o777).toBe(0o600);
     }
-    await writeFile(file, text.slice(0, -last.length));
-    expect(await verifyAuditLog(file)).toMatchObject({ sequence: 1 });
+  });
+
+  it.each([0, 1, 50, 200])(
+    'torn, and torn again after %i bytes while it was set aside, loses nothing of either',
+    async (bytes) => {
+      const { lines, file } = await written(2);
+      const [first = '', second = ''] = lines;
+      await writeFile(file, `${first}\n${second.slice(0, 40)}`);
+      await (await AuditLog.open(file, clock)).close();
+      const entry = (await readFile(file, 'utf8')).split('\n')[1] ?? '';
+      // What a crash leaves while the entry is written over the torn line.
+      const half = entry.slice(0, bytes) + second.slice(bytes, 40);
+      await writeFile(file, `${first}\n${half}`);
+      await (await AuditLog.open(file, clock)).close();
+      expect(await verifyAuditLog(file)).toMatchObject({ sequence: 2, recovered: 1, tornBytes: 0 });
+      const aside = await readFile(`${file}.torn`, 'utf8');
+      expect(aside).toBe(`${second.slice(0, 40)}\n${half}\n`);
+    },
+  );
+
+  it('that is torn and damaged before does not open, and stays as it is', async () => {
+    const { lines, file } = await written(3);
+    const text = `${lines[0] ?? ''}\n${lines[2] ?? ''}\n${'{"sequence":'}`;
+    await writeFile(file, text);
+    await expect(AuditLog.open(file, clock)).rejects.toMatchObject(damaged);
+    expect(await readFile(file, 'utf8')).toBe(text);
+    await expect(stat(`${file}.torn`)).rejects.toMatchObject({ code: 'ENOENT' });
   });
 
   it('goes on where it was when it is opened again', async () => {
@@ -169,7 +234,7 @@ describe('an audit log', () => {
     expect(text.startsWith(lines.map((line) => `${line}\n`).join(''))).toBe(true);
     const last = JSON.parse(text.trimEnd().split('\n').at(-1) ?? '') as Record<string, unknown>;
     expect(last).toMatchObject({ sequence: 4, previous: end.hash });
-    expect(await verifyAuditLog(file)).toEqual({ sequence: 4, hash: last['hash'] });
+    expect(await verifyAuditLog(file)).toMatchObject({ sequence: 4, hash: last['hash'] });
   });
 
   it('that is broken does not open, and stays as it is', async () => {
@@ -200,6 +265,52 @@ describe('an audit log', () => {
   });
 });
 
+describe('an audit log on a disk that fails', () => {
+  /** The same for every file: those of a log that is opened after it are spied upon. */
+  async function fileHandles() {
+    const handle = await open(newFile(), 'a');
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    return prototype;
+  }
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  it('has flushed a line before its event is done, many lines at once with one flush', async () => {
+    const prototype = await fileHandles();
+    const file = newFile();
+    const log = await AuditLog.open(file, clock);
+    let flushed = '';
+    const flush = vi.spyOn(prototype, 'datasync').mockImplementation(async () => {
+      flushed = await readFile(file, 'utf8');
+    });
+    await Promise.all(
+      Array.from({ length: 50 }, async (_, i) => {
+        await log.append(eventOf(i));
+        expect(flushed).toContain(`"patient":"bed-${String(i)}"`);
+      }),
+    );
+    expect(flush).toHaveBeenCalledTimes(2);
+    await log.close();
+  });
+
+  it('fails the events that are not on disk, keeps the chain whole, and goes on', async () => {
+    const prototype = await fileHandles();
+    const file = newFile();
+    const log = await AuditLog.open(file, clock);
+    await log.append(eventOf(0));
+    const full = Object.assign(new Error('full'), { code: 'ENOSPC' });
+    vi.spyOn(prototype, 'datasync').mockRejectedValueOnce(full);
+    await expect(log.append(eventOf(1))).rejects.toMatchObject({ code: 'STORAGE_FULL' });
+    await log.append(eventOf(2));
+    await log.close();
+    const patients = (await readFile(file, 'utf8')).match(/bed-\d/g);
+    expect(patients).toEqual(['bed-0', 'bed-2']);
+    expect(await verifyAuditLog(file)).toMatchObject({ sequence: 2, tornBytes: 0 });
+  });
+});
+
 describe('duoveil csp audit', () => {
   async function audit(state: string) {
     const child = spawn(process.execPath, [main, 'audit', '--state', state], {
@@ -220,6 +331,16 @@ describe('duoveil csp audit', () => {
     const whole = await audit(state);
     expect(whole).toMatchObject({ code: 0, stderr: '' });
     expect(whole.stdout).toBe(`${file}: 5 entries, unbroken\n${end.hash}\n`);
+
+    await appendFile(file, '{"sequence":6,');
+    const torn = await audit(state);
+    expect(torn).toMatchObject({ code: 0, stderr: '' });
+    expect(torn.stdout).toContain('after them 14 bytes of a line that is not complete');
+    await (await AuditLog.open(file, clock)).close();
+    const recovered = await audit(state);
+    expect(recovered).toMatchObject({ code: 0, stderr: '' });
+    expect(recovered.stdout).toContain(`${file}: 6 entries, unbroken`);
+    expect(recovered.stdout).toContain(`a torn last line was set aside 1 times: see ${file}.torn`);
 
     await writeFile(file, `${[...lines.slice(0, 2), ...lines.slice(3)].join('\n')}\n`);
     const broken = await audit(state);

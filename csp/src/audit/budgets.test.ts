@@ -15,6 +15,13 @@ const DAY = 24 * 60 * MINUTE;
 const NOON = Date.UTC(2026, 2, 3, 12);
 const UNLIMITED: Allowance = { perMinute: 0, perDay: 0 };
 
+const NOTHING = '{"index":0,"reserved":{}}';
+
+/** What of the file these tests look at. */
+interface OnDisk {
+  readonly day: { readonly reserved: Readonly<Record<string, number>> };
+}
+
 let directory: string;
 let files = 0;
 beforeAll(async () => {
@@ -27,14 +34,25 @@ afterAll(async () => {
 /** Budgets with a clock that is set by hand, in a file that can be opened again. */
 async function setUp(options: { patient?: Allowance; provider?: Allowance; file?: string }) {
   const file = options.file ?? join(directory, `budgets-${String(files++)}.json`);
-  const time = { now: NOON };
+  // The wall clock can be set; the monotonic one goes with it unless a test takes them apart.
+  const time = {
+    now: NOON,
+    ahead: 0,
+    setBack(ms: number) {
+      this.now -= ms;
+      this.ahead += ms;
+    },
+  };
   const open = () =>
     Budgets.open({
       file,
       key: new Secret(new Uint8Array(32).fill(7)),
       patient: options.patient ?? UNLIMITED,
       provider: options.provider ?? UNLIMITED,
-      clock: { now: () => new Date(time.now), monotonicMs: () => 0 },
+      clock: {
+        now: () => new Date(time.now),
+        monotonicMs: () => time.now + time.ahead - NOON + 12_345.678,
+      },
     });
   return { file, time, open, budgets: await open() };
 }
@@ -119,6 +137,41 @@ describe.each(['patient', 'provider'] as const)('the budget of a %s', (kind) => 
     },
   );
 
+  it.each([1, 3, 4, 7, 120])(
+    'of %i a minute is never given back by opening the file again, and is there in the next one',
+    async (perMinute) => {
+      const { open, time } = await setUp(only({ perMinute, perDay: 0 }));
+      time.now += 7_000;
+      let total = 0;
+      for (let i = 0; i < 6; i++) total += await admitted(await open(), 1, ...first);
+      total += await admitted(await open(), perMinute + 1, ...first);
+      expect(total).toBeLessThanOrEqual(perMinute);
+      expect(total).toBeGreaterThanOrEqual(1);
+      time.now += MINUTE;
+      expect(await admitted(await open(), perMinute + 1, ...first)).toBe(perMinute);
+    },
+  );
+
+  it('is not renewed by a clock that is set back, within the process or over a restart', async () => {
+    const allowance = { perMinute: 2, perDay: 3 };
+    const { budgets, open, time } = await setUp(only(allowance));
+    time.now = NOON + DAY / 2;
+    // Just after midnight: all of the new day's budget, but for what the minute does not allow.
+    expect(await admitted(budgets, 5, ...first)).toBe(2);
+    time.setBack(30_000);
+    expect(await admitted(budgets, 5, ...first)).toBe(0);
+    expect(await admitted(await open(), 5, ...first)).toBe(0);
+    time.setBack(3 * DAY);
+    expect(await admitted(budgets, 5, ...first)).toBe(0);
+    const again = await open();
+    expect(await admitted(again, 5, ...first)).toBe(0);
+    // Time goes on from where it was, by itself: neither is anybody shut out for three days.
+    time.now += MINUTE;
+    expect(await admitted(again, 5, ...first)).toBe(1);
+    time.now += DAY;
+    expect(await admitted(again, 5, ...first)).toBe(2);
+  });
+
   it('reserved on another day counts no more', async () => {
     const { budgets, open, time } = await setUp(only({ perMinute: 0, perDay: 3 }));
     expect(await admitted(budgets, 4, ...first)).toBe(3);
@@ -170,8 +223,7 @@ describe('budgets', () => {
         expect(text).not.toContain(Buffer.from(written).toString('hex'));
       }
     }
-    const state = JSON.parse(text) as { reserved: Record<string, number> };
-    expect(Object.keys(state.reserved)).toHaveLength(2);
+    expect(Object.keys((JSON.parse(text) as OnDisk).day.reserved)).toHaveLength(2);
     expect((await readdir(directory)).some((name) => name.includes('bed'))).toBe(false);
   });
 
@@ -179,10 +231,8 @@ describe('budgets', () => {
     const { budgets, file } = await setUp({ patient: { perMinute: 0, perDay: 200 } });
     for (let spent = 1; spent <= 7; spent++) {
       await budgets.spend('one', 'sp');
-      const { reserved } = JSON.parse(await readFile(file, 'utf8')) as {
-        reserved: Record<string, number>;
-      };
-      expect(Math.max(...Object.values(reserved))).toBeGreaterThanOrEqual(spent);
+      const { day } = JSON.parse(await readFile(file, 'utf8')) as OnDisk;
+      expect(Math.max(...Object.values(day.reserved))).toBeGreaterThanOrEqual(spent);
     }
   });
 
@@ -195,9 +245,9 @@ describe('budgets', () => {
         await budgets.spend('one', 'sp');
         admittedSoFar += 1;
         const counted = admittedSoFar;
-        const text = await readFile(file, 'utf8').catch(() => '{"reserved":{"none":0}}');
-        const { reserved } = JSON.parse(text) as { reserved: Record<string, number> };
-        seen.push(Math.max(...Object.values(reserved)) >= counted);
+        const text = await readFile(file, 'utf8').catch(() => '{"day":{"reserved":{"none":0}}}');
+        const { day } = JSON.parse(text) as OnDisk;
+        seen.push(Math.max(...Object.values(day.reserved)) >= counted);
       }),
     );
     expect(seen).toEqual(Array(8).fill(true));
@@ -221,9 +271,9 @@ describe('budgets', () => {
     '',
     '{',
     '[]',
-    '{"version":2,"day":1,"reserved":{}}',
-    '{"version":1,"day":1,"reserved":{"ward-3.bed-12":1}}',
-    `{"version":1,"day":1,"reserved":{"${'0'.repeat(64)}":-1}}`,
+    '{"version":1,"day":1,"reserved":{}}',
+    `{"version":2,"time":1,"minute":${NOTHING},"day":{"index":1,"reserved":{"ward-3.bed-12":1}}}`,
+    `{"version":2,"time":1,"minute":${NOTHING},"day":{"index":1,"reserved":{"${'0'.repeat(64)}":-1}}}`,
   ])('do not open a damaged file: %s', async (text) => {
     const file = join(directory, `damaged-${String(files++)}.json`);
     await writeFile(file, text);

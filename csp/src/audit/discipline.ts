@@ -1,53 +1,60 @@
-import { duoveilError, toDuoveilError } from '@duoveil/common/errors';
-import { formatIdentity, type CallContext } from '@duoveil/common/runtime';
+import { duoveilError, toDuoveilError, type DuoveilError } from '@duoveil/common/errors';
+import { formatIdentity, type CallContext, type Clock } from '@duoveil/common/runtime';
 
+import { BoundedCache } from '../keys/bounded-cache.js';
+import type { KeyOwner } from '../keys/patient-keys.js';
 import type { AuditLog } from './audit-log.js';
 import type { Budgets } from './budgets.js';
 
+/** Refusals that are remembered, so that each is in the log once. */
+const REMEMBERED = 4096;
+
 /**
  * What the CSP lets a service provider find out: levels within budgets, distances only where that is
- * switched on and never without a trace.
+ * switched on, within the same budgets and never without a trace.
  */
 export class Discipline {
   readonly #allowDistance: boolean;
   readonly #budgets: Budgets;
   readonly #audit: AuditLog;
+  readonly #clock: Clock;
+  /** Until when, on the monotonic clock, a budget that was refused stays refused. */
+  readonly #refusedUntil = new BoundedCache<number>(REMEMBERED);
 
-  constructor(allowDistance: boolean, budgets: Budgets, audit: AuditLog) {
+  constructor(allowDistance: boolean, budgets: Budgets, audit: AuditLog, clock: Clock) {
     this.#allowDistance = allowDistance;
     this.#budgets = budgets;
     this.#audit = audit;
+    this.#clock = clock;
   }
 
   /**
-   * May this score be answered? It is paid for then.
+   * May this call be answered? It is paid for then, from the budget of the key that it is under; where
+   * distances follow from its answer, the audit log has it.
    * @throws DuoveilError `OUTPUT_NOT_ALLOWED`, `BUDGET_EXCEEDED`; the refusal is in the audit log
    */
   async admit(
     method: string,
     output: 'distance' | 'level',
-    patient: string,
-    { identity }: CallContext,
+    owner: KeyOwner,
+    { identity }: Pick<CallContext, 'identity'>,
   ): Promise<void> {
-    await this.#noting(method, patient, async () => {
-      this.requireAllowed(output);
-      await this.#budgets.spend(patient, formatIdentity(identity));
-    });
+    const { patient } = owner;
+    const provider = formatIdentity(identity);
+    try {
+      this.#requireAllowed(output);
+      await this.#budgets.spend(owner.keyId, provider);
+    } catch (error) {
+      const known = toDuoveilError(error);
+      if (this.#isNews(known, `${owner.keyId}/${provider}`)) {
+        await this.#audit.append({ event: 'refused', method, patient, code: known.code });
+      }
+      throw error;
+    }
     if (output === 'distance') await this.#audit.append({ event: 'distance', method, patient });
   }
 
-  /**
-   * May a call be answered from which distances follow, though it is not yet one? It costs nothing.
-   * @throws DuoveilError `OUTPUT_NOT_ALLOWED`; the refusal is in the audit log
-   */
-  async permit(method: string, patient: string): Promise<void> {
-    await this.#noting(method, patient, () => {
-      this.requireAllowed('distance');
-    });
-  }
-
-  /** @throws DuoveilError `OUTPUT_NOT_ALLOWED` */
-  requireAllowed(output: 'distance' | 'level'): void {
+  #requireAllowed(output: 'distance' | 'level'): void {
     if (output === 'distance' && !this.#allowDistance) {
       throw duoveilError(
         'OUTPUT_NOT_ALLOWED',
@@ -57,14 +64,12 @@ export class Discipline {
     }
   }
 
-  /** Do something; where it is refused, the audit log says so. */
-  async #noting(method: string, patient: string, work: () => Promise<void> | void): Promise<void> {
-    try {
-      await work();
-    } catch (error) {
-      const { code } = toDuoveilError(error);
-      await this.#audit.append({ event: 'refused', method, patient, code });
-      throw error;
-    }
+  /** A spent budget is refused until it is renewed: the first refusal says so, its repetitions add nothing. */
+  #isNews(error: DuoveilError, who: string): boolean {
+    if (error.code !== 'BUDGET_EXCEEDED') return true;
+    const now = this.#clock.monotonicMs();
+    if (now < (this.#refusedUntil.get(who) ?? -Infinity)) return false;
+    this.#refusedUntil.set(who, now + error.details.retryAfterMs);
+    return true;
   }
 }

@@ -20,7 +20,7 @@ import {
   type MaskedPair,
 } from '@duoveil/common/protocols/reference';
 import { bytesFromInteger, type RandomSource } from '@duoveil/common/random';
-import { implement, unary, type Service } from '@duoveil/common/runtime';
+import { implement, unary, type CallContext, type Service } from '@duoveil/common/runtime';
 import { BlindedArithmeticServiceService, type MaskedPair as WirePair } from '@duoveil/proto';
 
 import type { Discipline } from '../audit/discipline.js';
@@ -47,25 +47,25 @@ const options = { roles: ['sp'], timeoutMs: 120_000 } as const;
 export function arithmeticService(environment: ArithmeticEnvironment): Service {
   const { random } = environment;
   return implement(BlindedArithmeticServiceService, {
-    subtract: unary(options, async ({ keyId, pairs }) => {
-      const csp = await permitted('Subtract', keyId, environment);
+    subtract: unary(options, async ({ keyId, pairs }, context) => {
+      const csp = await admitted('Subtract', keyId, environment, context);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerDifferences(csp, masked, random), environment) };
     }),
-    multiply: unary(options, async ({ keyId, pairs }) => {
-      const csp = await permitted('Multiply', keyId, environment);
+    multiply: unary(options, async ({ keyId, pairs }, context) => {
+      const csp = await admitted('Multiply', keyId, environment, context);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerProducts(csp, masked, random), environment) };
     }),
-    divide: unary(options, async ({ keyId, divisor, values }) => {
-      const csp = await permitted('Divide', keyId, environment);
+    divide: unary(options, async ({ keyId, divisor, values }, context) => {
+      const csp = await admitted('Divide', keyId, environment, context);
       requireThat(divisor >= 1, 'divisor', 'must be at least 1');
       const openings = await decodeValues(values, 'values', environment);
       const answer = await answerQuotients(csp, openings, BigInt(divisor), random);
       return { results: encode(answer, environment) };
     }),
-    invertMatrix: unary(options, async ({ keyId, dimension, entries }) => {
-      const csp = await permitted('InvertMatrix', keyId, environment);
+    invertMatrix: unary(options, async ({ keyId, dimension, entries }, context) => {
+      const csp = await admitted('InvertMatrix', keyId, environment, context);
       requireThat(
         dimension >= 1 && dimension <= MAX_DIMENSION,
         'dimension',
@@ -78,9 +78,7 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
       };
     }),
     open: unary(options, async ({ keyId, values }, context) => {
-      const csp = roleUnder(keyId, environment);
-      const { patient } = environment.keys.find(keyId);
-      await environment.discipline.admit('Open', 'distance', patient, context);
+      const csp = await admitted('Open', keyId, environment, context);
       const openings = await decodeValues(values, 'values', environment);
       const width = environment.bcp.parameters.plaintextBytes;
       const opened = await answerOpening(csp, openings);
@@ -90,24 +88,19 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
 }
 
 /**
- * Whatever is computed here is encrypted under a key of the caller's choice, which may be its own: who
- * may not learn distances may not have it computed either.
- * @throws DuoveilError `OUTPUT_NOT_ALLOWED`
+ * Every operation is a distance-output call: it opens values that nothing shows to be masked, and what
+ * it computes is encrypted under a key of the caller's choice, which may be the caller's own.
+ * @throws DuoveilError `KEY_NOT_REGISTERED`, `OUTPUT_NOT_ALLOWED`, `BUDGET_EXCEEDED`
  */
-async function permitted(
+async function admitted(
   method: string,
   keyId: Uint8Array,
-  environment: ArithmeticEnvironment,
+  { keys, decryption, discipline }: ArithmeticEnvironment,
+  context: CallContext,
 ): Promise<CryptoServiceProviderRole> {
-  await environment.discipline.permit(method, environment.keys.find(keyId).patient);
-  return roleUnder(keyId, environment);
-}
-
-function roleUnder(
-  keyId: Uint8Array,
-  { keys, decryption }: ArithmeticEnvironment,
-): CryptoServiceProviderRole {
-  return { key: keys.find(keyId).key, decryption };
+  const owner = keys.find(keyId);
+  await discipline.admit(method, 'distance', owner, context);
+  return { key: owner.key, decryption };
 }
 
 async function decodeValues(

@@ -1,3 +1,4 @@
+import { encodeKey, provePossession } from '@duoveil/common/bcp';
 import { encodeChannels, type Schema } from '@duoveil/common/encoding';
 import { elementAt } from '@duoveil/common/lists';
 import {
@@ -29,6 +30,8 @@ import {
   KeepCoefficientsResponse,
   LoadModelRequest,
   LoadModelResponse,
+  RegisterKeyRequest,
+  RegisterKeyResponse,
   RegisterProviderKeyRequest,
   RegisterProviderKeyResponse,
   ScoreRequest,
@@ -39,7 +42,7 @@ import {
 import { afterAll, describe, expect, it } from 'vitest';
 
 import { testEngine } from '../../../harness/src/local/engine.js';
-import { callBytes } from '../../../harness/src/local/loopback.js';
+import { callBytes, together } from '../../../harness/src/local/loopback.js';
 import {
   encryptPacked,
   packedKeys,
@@ -53,9 +56,11 @@ import { exactMd2 } from '../../../harness/src/oracle/model.js';
 import type { Discipline } from '../audit/discipline.js';
 import { deriveKeys } from '../keys/derived-keys.js';
 import { Models } from '../keys/models.js';
+import { PatientKeys } from '../keys/patient-keys.js';
 import { ProviderKeys } from '../keys/provider-keys.js';
 import { Comparisons } from '../sessions/comparisons.js';
 import { TransferSessions } from '../sessions/transfers.js';
+import { keyService } from './keys.js';
 import { packedService } from './packed.js';
 
 const engine = testEngine();
@@ -75,10 +80,12 @@ const made = packedKeys(512, engine, random);
 
 /** A CSP without any memory of what was before: the same as after a restart. */
 async function freshCsp(): Promise<Service> {
-  const { master, csp } = await made;
+  const { master, csp, bcp } = await made;
   const { sealing, answers } = deriveKeys(master);
-  return packedService({
+  const patientKeys = new PatientKeys(bcp);
+  const packed = packedService({
     own: csp,
+    keys: patientKeys,
     providers: new ProviderKeys(engine, 512, answers),
     models: new Models(sealing, 512, master.parameters.digest),
     answers,
@@ -87,6 +94,16 @@ async function freshCsp(): Promise<Service> {
     sessions: new TransferSessions(random),
     comparisons: new Comparisons(random),
   });
+  return together(packed, keyService(bcp, patientKeys));
+}
+
+/** A patient's key as a CSP registers it, with the proof that its gateway made. */
+async function registration(patientId: string) {
+  const { bcp, keys } = await made;
+  const proof = await provePossession(bcp, keys, patientId, random);
+  const { publicKey, ...proved } = encodeKey(keys.publicKey, proof, bcp.parameters);
+  const parametersDigest = Buffer.from(bcp.parameters.digest, 'hex');
+  return { patientId, parametersDigest, publicKey: { h: publicKey }, proof: proved };
 }
 
 interface Codec<Message> {
@@ -107,6 +124,7 @@ const caller =
     );
 
 const call = {
+  registerKey: caller('registerKey', RegisterKeyRequest, RegisterKeyResponse),
   register: caller('registerProviderKey', RegisterProviderKeyRequest, RegisterProviderKeyResponse),
   shareGram: caller('shareGram', ShareGramRequest, ShareGramResponse),
   invertGram: caller('invertGram', InvertGramRequest, InvertGramResponse),
@@ -139,6 +157,7 @@ async function trained() {
   const { key } = sp.own;
   const identity = await identityOf(sp.own);
   const { providerKeyId } = await call.register(service, identity);
+  const { keyId } = await call.registerKey(service, await registration(PATIENT));
 
   const encrypted = await encryptPacked(roles, WINDOW, random);
   const sums = await keys.bcp.sums(
@@ -164,7 +183,8 @@ async function trained() {
   const third = await maskCoefficients(sp, second.mask, inverse, random);
   const share: CoefficientMasks = third.share;
   const keep = {
-    patientId: PATIENT,
+    keyId,
+    modelNumber: 1,
     shape,
     coefficients: encode(sp.csp, third.coefficients.columns.flat()),
     providerKeyId,
@@ -217,9 +237,8 @@ describe('the packed handlers', () => {
 
     const again = await freshCsp();
     await call.register(again, run.identity);
-    const { patientId, providerKeyId, providerShare } = run.keep;
-    const { sealedShare } = run.kept;
-    const loaded = await call.load(again, { patientId, sealedShare, providerKeyId, providerShare });
+    await call.registerKey(again, await registration(PATIENT));
+    const loaded = await call.load(again, { ...run.keep, sealedShare: run.kept.sealedShare });
     expect(loaded.modelId).toEqual(run.kept.modelId);
     expect((await call.score(again, fields)).answer).toEqual(answer);
 
@@ -243,7 +262,7 @@ describe('the packed handlers', () => {
   it('answer differently for another model of the same patient', async () => {
     const run = await trained();
     const { fields, accept } = await request(run);
-    const { providerShare, providerKeyId, patientId } = run.keep;
+    const { providerShare } = run.keep;
     const { key } = run.roles.sp.own;
     const fresh = encode(
       key,
@@ -252,8 +271,7 @@ describe('the packed handlers', () => {
     expect(fresh).not.toEqual(providerShare);
     const { sealedShare } = run.kept;
     const other = await call.load(run.service, {
-      patientId,
-      providerKeyId,
+      ...run.keep,
       sealedShare,
       providerShare: fresh,
     });
@@ -264,25 +282,40 @@ describe('the packed handlers', () => {
     expect(await accept(second.answer)).toEqual(exact);
   });
 
-  it('say what they have forgotten: the model, or the provider key', async () => {
+  it('say what they have forgotten: the model, or either key', async () => {
     const run = await trained();
     const { fields } = await request(run);
     const again = await freshCsp();
     await expect(call.score(again, fields)).rejects.toMatchObject({ code: 'MODEL_NOT_LOADED' });
     const load = { ...run.keep, sealedShare: run.kept.sealedShare };
-    for (const attempt of [() => call.load(again, load), () => call.keep(again, run.keep)]) {
-      await expect(attempt()).rejects.toMatchObject({ code: 'KEY_NOT_REGISTERED' });
+    const attempts = [() => call.load(again, load), () => call.keep(again, run.keep)];
+    const refused = async () => {
+      for (const attempt of attempts) {
+        await expect(attempt()).rejects.toMatchObject({ code: 'KEY_NOT_REGISTERED' });
+      }
+    };
+    await refused();
+    await call.registerKey(again, await registration(PATIENT));
+    await refused();
+    const yetAgain = await freshCsp();
+    await call.register(yetAgain, run.identity);
+    for (const keyId of [run.keep.keyId, Buffer.alloc(0), Buffer.alloc(33)]) {
+      await expect(call.load(yetAgain, { ...load, keyId })).rejects.toMatchObject({
+        code: 'KEY_NOT_REGISTERED',
+      });
     }
   });
 
-  it('open a sealed share for its patient and parameters only, and fail alike otherwise', async () => {
+  it('open a sealed share for its key, its model number and parameters only, and fail alike otherwise', async () => {
     const run = await trained();
     const { sealedShare } = run.kept;
     const flipped = Buffer.from(sealedShare);
     flipped[20] = (flipped[20] ?? 0) ^ 1;
     const load = { ...run.keep, sealedShare };
+    const { keyId } = await call.registerKey(run.service, await registration('ward-3.bed-13'));
     const bad = [
-      { ...load, patientId: 'ward-3.bed-13' },
+      { ...load, keyId },
+      { ...load, modelNumber: 2 },
       { ...load, sealedShare: flipped },
       { ...load, sealedShare: sealedShare.subarray(0, -1) },
       { ...load, sealedShare: Buffer.alloc(0) },
@@ -401,18 +434,23 @@ describe('the packed handlers', () => {
     }
   });
 
-  it('refuse a patient that is no pseudonym', async () => {
+  it('refuse a patient that is no pseudonym, and a model without a number', async () => {
     const { service, keep, kept } = await trained();
+    const registered = await registration(PATIENT);
     for (const patientId of ['', '..', 'Jane Doe', 'a/b']) {
-      for (const attempt of [
-        () => call.keep(service, { ...keep, patientId }),
-        () => call.load(service, { ...keep, patientId, sealedShare: kept.sealedShare }),
-      ]) {
-        await expect(attempt()).rejects.toMatchObject({
-          code: 'MESSAGE_INVALID',
-          details: { field: 'patient_id' },
-        });
-      }
+      await expect(call.registerKey(service, { ...registered, patientId })).rejects.toMatchObject({
+        code: 'MESSAGE_INVALID',
+        details: { field: 'patient_id' },
+      });
+    }
+    for (const attempt of [
+      () => call.keep(service, { ...keep, modelNumber: 0 }),
+      () => call.load(service, { ...keep, sealedShare: kept.sealedShare, modelNumber: 0 }),
+    ]) {
+      await expect(attempt()).rejects.toMatchObject({
+        code: 'MESSAGE_INVALID',
+        details: { field: 'model_number' },
+      });
     }
   });
 
@@ -423,7 +461,7 @@ describe('the packed handlers', () => {
     expect(providerKeyId).not.toEqual(run.keep.providerKeyId);
     const share = await encryptProviderShare(other.key, run.model.share, random, run.roles.plan);
     const { modelId } = await call.load(run.service, {
-      patientId: PATIENT,
+      ...run.keep,
       sealedShare: run.kept.sealedShare,
       providerKeyId,
       providerShare: encode(other.key, share),

@@ -20,12 +20,19 @@ import {
   type MessageCounts,
 } from '@duoveil/common/protocols/packed';
 import { derivedRandom, type RandomSource } from '@duoveil/common/random';
-import { implement, parsePatientId, unary, type Service } from '@duoveil/common/runtime';
+import {
+  formatIdentity,
+  implement,
+  unary,
+  type CallContext,
+  type Service,
+} from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 import { PackedServiceService, ScoreRequest, type PackingShape } from '@duoveil/proto';
 
 import type { Discipline } from '../audit/discipline.js';
-import { planOf, type Models, type Shape } from '../keys/models.js';
+import { planOf, type Models, type Shape, type ShareBinding } from '../keys/models.js';
+import type { PatientKeys } from '../keys/patient-keys.js';
 import type { ProviderKeys } from '../keys/provider-keys.js';
 import type { Comparisons } from '../sessions/comparisons.js';
 import type { TransferSessions } from '../sessions/transfers.js';
@@ -33,6 +40,7 @@ import type { TransferSessions } from '../sessions/transfers.js';
 /** What the handlers work with. */
 export interface PackedEnvironment {
   readonly own: AdditiveKeyPair;
+  readonly keys: PatientKeys;
   readonly providers: ProviderKeys;
   readonly models: Models;
   readonly answers: Secret<Uint8Array>;
@@ -46,7 +54,7 @@ const options = { roles: ['sp'], timeoutMs: 60_000 } as const;
 
 /** The service, for service providers only. */
 export function packedService(environment: PackedEnvironment): Service {
-  const { own, providers, models, answers, random, discipline, sessions, comparisons } =
+  const { own, keys, providers, models, answers, random, discipline, sessions, comparisons } =
     environment;
 
   return implement(PackedServiceService, {
@@ -73,8 +81,8 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    keepCoefficients: unary(options, async (request) => {
-      const patient = parsePatientId(request.patientId, 'patient_id');
+    keepCoefficients: unary(options, async (request, context) => {
+      const owner = keys.find(request.keyId);
       const { role, counts, shape } = roleFor(request.shape, own);
       const total = counts.coefficientColumns.reduce((sum, count) => sum + count, 0);
       const masked = await decode(request.coefficients, 'coefficients', total, own.key);
@@ -84,11 +92,11 @@ export function packedService(environment: PackedEnvironment): Service {
       const determinant = await decodeDeterminant(request.determinant, shape, own.key);
       const coefficients = { columns, determinant };
       const { share, crossTerms } = await keepCoefficients(role, coefficients, random);
-      const sealedShare = models.seal(patient, shape, share, random);
+      const sealedShare = models.seal(bindingOf(request, context), shape, share, random);
       const { providerKeyId } = request;
       return {
         modelId: models.load(
-          patient,
+          owner,
           sealedShare,
           providerKeyId,
           shape,
@@ -101,16 +109,16 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    loadModel: unary(options, async (request) => {
-      const patient = parsePatientId(request.patientId, 'patient_id');
+    loadModel: unary(options, async (request, context) => {
+      const owner = keys.find(request.keyId);
       const { sealedShare, providerKeyId } = request;
-      const { shape, share } = models.unseal(patient, sealedShare);
+      const { shape, share } = models.unseal(bindingOf(request, context), sealedShare);
       const provider = providers.find(providerKeyId);
       const counts = messageCounts(planOf(shape, own.key.bits));
       const providerShare = await decodeShare(request.providerShare, counts, provider.key);
       return {
         modelId: models.load(
-          patient,
+          owner,
           sealedShare,
           providerKeyId,
           shape,
@@ -122,12 +130,12 @@ export function packedService(environment: PackedEnvironment): Service {
     }),
 
     score: unary(options, async (request, context) => {
-      const { plan, patient, provider, model } = models.find(request.modelId);
+      const { plan, owner, provider, model } = models.find(request.modelId);
       const output = plan.level === undefined ? 'distance' : 'level';
       const sample = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
       const { sessionId, instance } = request;
       const receiver = output === 'level' ? sessions.use(sessionId, instance) : undefined;
-      await discipline.admit('Score', output, patient, context);
+      await discipline.admit('Score', output, owner, context);
       const role = { plan, own };
       if (receiver === undefined) {
         // The same request draws the same: a repeated one learns nothing that the first did not.
@@ -162,6 +170,19 @@ export function packedService(environment: PackedEnvironment): Service {
       });
     }),
   });
+}
+
+/** @throws DuoveilError `MESSAGE_INVALID` */
+function bindingOf(
+  { keyId, modelNumber }: { readonly keyId: Uint8Array; readonly modelNumber: number },
+  { identity }: CallContext,
+): ShareBinding {
+  if (modelNumber < 1) throw messageInvalid('model_number', 'must be at least 1');
+  return {
+    keyId: Buffer.from(keyId).toString('hex'),
+    provider: formatIdentity(identity),
+    number: modelNumber,
+  };
 }
 
 function roleFor(

@@ -15,7 +15,8 @@ import { ZeroPool } from './zero-pool.js';
 const engine = testEngine();
 afterAll(() => engine.close());
 
-const patient = parsePatientId('ward-3.bed-12', 'patient');
+const owner = { keyId: 'ab'.repeat(32), patient: parsePatientId('ward-3.bed-12', 'patient') };
+const binding = { keyId: owner.keyId, provider: 'spiffe://test.internal/sp', number: 7 };
 const schema = schemaOfBits(8);
 const random = new SeededRandom('models');
 const made = packedKeys(512, engine, random);
@@ -28,27 +29,27 @@ async function stage() {
   const share = { constant: value(), features: [value(), value()], determinant: value() };
   const shape = { schema, window: 3, thresholds: undefined };
   const models = modelsOf();
-  return { roles, share, shape, models, sealed: models.seal(patient, shape, share, random) };
+  return { roles, share, shape, models, sealed: models.seal(binding, shape, share, random) };
 }
 
 describe('a sealed share', () => {
-  it('opens to what was sealed, for its patient, also on another replica', async () => {
+  it('opens to what was sealed, for what it is bound to, also on another replica', async () => {
     const { sealed, share, shape } = await stage();
-    const opened = modelsOf().unseal(patient, sealed);
+    const opened = modelsOf().unseal(binding, sealed);
     expect(opened.share).toEqual(share);
     expect(opened.shape).toEqual(expect.objectContaining({ schema, window: shape.window }));
   });
 
   it('shows nothing of the share, and is another each time', async () => {
     const { sealed, share, shape, models } = await stage();
-    const again = models.seal(patient, shape, share, random);
+    const again = models.seal(binding, shape, share, random);
     expect(again).not.toEqual(sealed);
     for (const text of ['C0', share.constant.toString(16), 'features']) {
       expect(sealed.includes(text)).toBe(false);
     }
     // GCM fails for good where a nonce comes twice.
     const nonces = Array.from({ length: 200 }, () =>
-      models.seal(patient, shape, share, random).subarray(0, 12).toString('hex'),
+      models.seal(binding, shape, share, random).subarray(0, 12).toString('hex'),
     );
     expect(new Set(nonces).size).toBe(200);
   });
@@ -56,7 +57,7 @@ describe('a sealed share', () => {
   it('does not open with anything changed, and does not say what', async () => {
     const { sealed, models } = await stage();
     const errors: unknown[] = [];
-    const attempt = (target: Models, who: typeof patient, bytes: Uint8Array) => {
+    const attempt = (target: Models, who: typeof binding, bytes: Uint8Array) => {
       try {
         target.unseal(who, bytes);
       } catch (error) {
@@ -70,11 +71,13 @@ describe('a sealed share', () => {
     });
     const truncated = Array.from({ length: sealed.length }, (_, i) => sealed.subarray(0, i));
     const shifted = [sealed.subarray(1), Buffer.concat([sealed, Buffer.alloc(1)])];
-    for (const bytes of [...flipped, ...truncated, ...shifted]) attempt(models, patient, bytes);
-    attempt(models, parsePatientId('ward-3.bed-13', 'patient'), sealed);
-    attempt(modelsOf(2), patient, sealed);
-    attempt(modelsOf(1, 'ab'), patient, sealed);
-    expect(errors).toHaveLength(2 * sealed.length + 5);
+    for (const bytes of [...flipped, ...truncated, ...shifted]) attempt(models, binding, bytes);
+    attempt(models, { ...binding, keyId: 'ac'.repeat(32) }, sealed);
+    attempt(models, { ...binding, provider: 'spiffe://other.internal/sp' }, sealed);
+    attempt(models, { ...binding, number: 8 }, sealed);
+    attempt(modelsOf(2), binding, sealed);
+    attempt(modelsOf(1, 'ab'), binding, sealed);
+    expect(errors).toHaveLength(2 * sealed.length + 7);
     for (const error of errors) {
       expect(error).toMatchObject({
         code: 'UNSEALING_FAILED',
@@ -93,7 +96,7 @@ describe('the models', () => {
     const list = await encryptProviderShare(roles.sp.own.key, masks, random, roles.plan);
     const names = Array.from({ length: count }, (_, i) => {
       const bytes = Buffer.concat([sealed, Buffer.from(String(i))]);
-      return models.load(patient, bytes, Buffer.alloc(32), shape, share, provider, list);
+      return models.load(owner, bytes, Buffer.alloc(32), shape, share, provider, list);
     });
     return { provider, share, shape, models, sealed, list, names };
   };
@@ -105,7 +108,7 @@ describe('the models', () => {
     expect(models.find(name).model.share).toEqual(share);
     const bytes = Buffer.concat([sealed, Buffer.from('0')]);
     const nameOf = (seal: Uint8Array, id: Buffer, elements: typeof list) =>
-      models.load(patient, seal, id, shape, share, provider, elements).toString('hex');
+      models.load(owner, seal, id, shape, share, provider, elements).toString('hex');
     const all = [
       nameOf(bytes, Buffer.alloc(32), list),
       nameOf(sealed, Buffer.alloc(32), list),
@@ -123,7 +126,7 @@ describe('the models', () => {
     models.find(third);
     const more = await load(1);
     models.load(
-      patient,
+      owner,
       Buffer.from('one more'),
       Buffer.alloc(32),
       more.shape,

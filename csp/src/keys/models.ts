@@ -16,19 +16,29 @@ import {
   type MaskedCoefficients,
 } from '@duoveil/common/protocols/packed';
 import type { RandomSource } from '@duoveil/common/random';
-import type { PatientId } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 import { z } from 'zod';
 
 import { BoundedCache } from './bounded-cache.js';
+import type { KeyOwner } from './patient-keys.js';
 import type { RegisteredProvider } from './provider-keys.js';
 
 /** Models whose tables are kept at once, some 150 KB each. */
 const CAPACITY = 512;
 
+/** What a sealed share belongs to, beside the parameters. */
+export interface ShareBinding {
+  /** The patient's key, in hexadecimal digits. */
+  readonly keyId: string;
+  /** The service provider's identity. Not its additive key: that one lives as long as its process. */
+  readonly provider: string;
+  /** The model's number with the service provider. */
+  readonly number: number;
+}
+
 /** A model in the cache. */
 export interface LoadedModel {
-  readonly patient: PatientId;
+  readonly owner: KeyOwner;
   readonly plan: PackingPlan;
   readonly provider: RegisteredProvider;
   readonly model: CspModel;
@@ -62,8 +72,8 @@ const TAG_BYTES = 16;
 
 /**
  * The CSP's halves of models. It keeps none for good: what it needs again is with the service
- * provider, sealed under a key that follows from the master key (AES-256-GCM), bound to parameters
- * and patient. The cache is bounded and may lose a model at any time.
+ * provider, sealed under a key that follows from the master key (AES-256-GCM), bound to parameters,
+ * patient's key, service provider and model number. The cache is bounded and may lose a model at any time.
  */
 export class Models {
   readonly #sealing: Secret<Uint8Array>;
@@ -71,7 +81,7 @@ export class Models {
   readonly #context: string;
   readonly #cache = new BoundedCache<LoadedModel>(CAPACITY);
 
-  /** @param context what the sealed shares are bound to beside the patient: the parameters' digest */
+  /** @param context what all sealed shares are bound to: the parameters' digest */
   constructor(sealing: Secret<Uint8Array>, modulusBits: number, context: string) {
     this.#sealing = sealing;
     this.#modulusBits = modulusBits;
@@ -80,7 +90,7 @@ export class Models {
 
   /** Seal the CSP's share of a model. */
   seal(
-    patient: PatientId,
+    binding: ShareBinding,
     { schema, window, thresholds }: Shape,
     share: MaskedCoefficients,
     random: RandomSource,
@@ -95,7 +105,7 @@ export class Models {
     });
     const nonce = random.bytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#sealing.reveal(), nonce);
-    cipher.setAAD(this.#binding(patient));
+    cipher.setAAD(this.#associated(binding));
     const sealed = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
     return Buffer.concat([nonce, sealed, cipher.getAuthTag()]);
   }
@@ -105,7 +115,7 @@ export class Models {
    * @throws DuoveilError `UNSEALING_FAILED`, the same for every cause
    */
   unseal(
-    patient: PatientId,
+    binding: ShareBinding,
     sealed: Uint8Array,
   ): { readonly shape: Shape; readonly share: MaskedCoefficients } {
     try {
@@ -116,7 +126,7 @@ export class Models {
         bytes.subarray(0, NONCE_BYTES),
         { authTagLength: TAG_BYTES },
       );
-      decipher.setAAD(this.#binding(patient));
+      decipher.setAAD(this.#associated(binding));
       decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
       const plaintext = Buffer.concat([
         decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)),
@@ -145,7 +155,7 @@ export class Models {
    * @returns 32 bytes that name it, together with the provider key that it is for
    */
   load(
-    patient: PatientId,
+    owner: KeyOwner,
     sealed: Uint8Array,
     providerKeyId: Uint8Array,
     shape: Shape,
@@ -158,7 +168,7 @@ export class Models {
     for (const element of providerShare) id.update(provider.key.encode(element));
     const name = id.update(sealed).digest();
     this.#cache.set(name.toString('hex'), {
-      patient,
+      owner,
       plan,
       provider,
       model: { share, providerShare: keepProviderShare(plan, provider, providerShare) },
@@ -178,7 +188,8 @@ export class Models {
     return model;
   }
 
-  #binding(patient: PatientId): Buffer {
-    return Buffer.from(`duoveil/model-share/v1/${this.#context}/${patient}`, 'utf8');
+  #associated({ keyId, provider, number }: ShareBinding): Buffer {
+    const parts = ['duoveil/model-share/v2', this.#context, keyId, String(number), provider];
+    return Buffer.from(parts.join('/'), 'utf8');
   }
 }

@@ -6,9 +6,15 @@ import type { PatientId } from '@duoveil/common/runtime';
 
 import { BoundedCache } from './bounded-cache.js';
 
-/** A key and whose it is. */
-export interface RegisteredKey {
+/** Whose a call is: the key that it names, and the patient for whom its possession was proved. */
+export interface KeyOwner {
+  /** The key's name, in hexadecimal digits. It follows from parameters, patient and public key. */
+  readonly keyId: string;
   readonly patient: PatientId;
+}
+
+/** A key and whose it is. */
+export interface RegisteredKey extends KeyOwner {
   readonly key: KeyedBcp;
 }
 
@@ -20,7 +26,7 @@ export class PatientKeys {
   readonly #bcp: Bcp;
   readonly #keys: BoundedCache<RegisteredKey>;
 
-  constructor(bcp: Bcp, capacity = 256) {
+  constructor(bcp: Bcp, capacity = 512) {
     this.#bcp = bcp;
     this.#keys = new BoundedCache(capacity);
   }
@@ -39,7 +45,7 @@ export class PatientKeys {
     const publicKey = await acceptPublicKey(this.#bcp, key, patient);
     this.#keys.set(
       name,
-      this.#keys.get(name) ?? { patient, key: new KeyedBcp(this.#bcp, publicKey) },
+      this.#keys.get(name) ?? { keyId: name, patient, key: new KeyedBcp(this.#bcp, publicKey) },
     );
     return id;
   }

@@ -22,7 +22,7 @@ export type Interference = (moment: 'before' | 'after', call: WireCall) => void;
 /** What a handler gets beside the request. */
 export function contextForTests(): CallContext {
   return {
-    identity: { trustDomain: 'test.internal', role: 'sp', name: undefined },
+    identity: { trustDomain: 'test.internal', role: 'sp' },
     signal: new AbortController().signal,
     requestId: '0123456789abcdef',
     logger: silentLogger(),
@@ -36,6 +36,17 @@ export async function callBytes(service: Service, method: string, bytes: Buffer)
   if (handler?.kind !== 'unary' || wire === undefined) throw new Error(`no method ${method}`);
   const response = await handler.handle(wire.requestDeserialize(bytes), contextForTests());
   return wire.responseSerialize(response);
+}
+
+/** Several services, called as one: as a server has them. */
+export function together(...services: readonly Service[]): Service {
+  return {
+    definition: Object.assign(
+      {},
+      ...services.map(({ definition }) => definition),
+    ) as Service['definition'],
+    methods: Object.assign({}, ...services.map(({ methods }) => methods)) as Service['methods'],
+  };
 }
 
 /**

@@ -24,7 +24,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { packedKeys } from '../../src/local/packed.js';
 import { SeededRandom } from '../../src/local/randomness.js';
 import { schemaOfBits } from '../../src/local/schemas.js';
-import { call, codeOf, engine, shapeOf, startCsp, type TestCsp } from './support.js';
+import { call, codeOf, engine, shapeOf, startCsp, type CspPolicy, type TestCsp } from './support.js';
 
 const random = new SeededRandom('attacks/opening');
 const made = packedKeys(512, engine, random);
@@ -42,9 +42,9 @@ const THRESHOLDS = [400_000n];
 const unmasked = ({ b }: Ciphertext, parameters: PublicParameters) =>
   encodeOpening(maskedOpeningOf(b, undefined), parameters);
 
-async function stage(allowDistance: boolean) {
+async function stage(allowDistance: boolean, policy: CspPolicy = {}) {
   const keys = await made;
-  const csp = await startCsp(keys, random, { allowDistance });
+  const csp = await startCsp(keys, random, { allowDistance, ...policy });
   started.push(csp);
   const plan = packingPlan(schema, 3, 512, THRESHOLDS);
   const [sample = []] = await encryptSamples(plan, keys.key, [[READING]], random);
@@ -110,9 +110,12 @@ describe('a sample that is sent without a mask', () => {
         engine,
       );
       const opened = await decrypt(keys.bcp, own.secretKey, results);
-      return { read: unpack(elementAt(opened, 0), plan.featureSlots.bits, 1) };
+      const read = unpack(elementAt(opened, 0), plan.featureSlots.bits, 1);
+      return { read, log: await csp.audited() };
     };
-    expect(await attack(true)).toEqual({ read: [READING] });
+    const on = await attack(true);
+    expect(on.read).toEqual([READING]);
+    expect(on.log).toContain('"event":"distance","method":"Divide","patient":"nobody"');
     const refused = await attack(false);
     expect(refused).toEqual(expect.objectContaining({ code: 'OUTPUT_NOT_ALLOWED' }));
     expect(refused.log).toContain('"event":"refused","method":"Divide","patient":"nobody"');
@@ -150,6 +153,28 @@ describe('a sample that is sent without a mask', () => {
     expect(await codeOf(call.multiply(csp.arithmetic, { keyId, pairs }))).toBe(
       'OUTPUT_NOT_ALLOWED',
     );
+  });
+});
+
+describe('every operation of the reference suite', () => {
+  it('is in the audit log and is paid for, whichever it is, until the budget is spent', async () => {
+    const { keys, csp, sample, register } = await stage(true, {
+      patient: { perMinute: 0, perDay: 5 },
+    });
+    const keyId = await register('ward-3.bed-12', keys.keys);
+    const value = unmasked(sample, keys.bcp.parameters);
+    const pairs = [{ left: value, right: value }];
+    const operations = [
+      () => call.subtract(csp.arithmetic, { keyId, pairs }),
+      () => call.multiply(csp.arithmetic, { keyId, pairs }),
+      () => call.divide(csp.arithmetic, { keyId, divisor: 1, values: [value] }),
+      () => call.invertMatrix(csp.arithmetic, { keyId, dimension: 1, entries: [value] }),
+      () => call.open(csp.arithmetic, { keyId, values: [value] }),
+    ];
+    for (const operation of operations) expect(await codeOf(operation())).toBeUndefined();
+    const methods = (await csp.audited()).match(/(?<="event":"distance","method":")\w+/g);
+    expect(methods).toEqual(['Subtract', 'Multiply', 'Divide', 'InvertMatrix', 'Open']);
+    for (const operation of operations) expect(await codeOf(operation())).toBe('BUDGET_EXCEEDED');
   });
 });
 

@@ -2,17 +2,39 @@
  * Messages that are sent again, to another CSP process, for another patient or changed. The service
  * provider's side is the real one; the attacker has every byte that it ever sent.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 
-import { encodeKey, provePossession } from '@duoveil/common/bcp';
+import {
+  encodeKey,
+  generateKeyPair,
+  KeyedBcp,
+  provePossession,
+  type KeyPair,
+} from '@duoveil/common/bcp';
 import { packingPlanOf, parsePolicy } from '@duoveil/common/encoding';
 import { elementAt } from '@duoveil/common/lists';
 import { chooseTransfers, drawDelta, evaluateComparison } from '@duoveil/common/protocols/compare';
 import { encryptSamples } from '@duoveil/common/protocols/packed';
-import { parsePatientId, silentLogger, type CallContext } from '@duoveil/common/runtime';
-import { CompareRequest, LoadModelRequest, ScoreRequest, type IngestRequest } from '@duoveil/proto';
+import {
+  parsePatientId,
+  silentLogger,
+  systemClock,
+  type CallContext,
+} from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
+import {
+  CompareRequest,
+  LoadModelRequest,
+  RegisterKeyRequest,
+  ScoreRequest,
+  type IngestRequest,
+} from '@duoveil/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { Budgets } from '../../../csp/src/audit/budgets.js';
+import { Models } from '../../../csp/src/keys/models.js';
 import { TransferSessions } from '../../../csp/src/sessions/transfers.js';
 import { Comparisons } from '../../../csp/src/sessions/comparisons.js';
 import { ProviderIdentity } from '../../../service-provider/src/csp/packed.js';
@@ -38,6 +60,16 @@ const schema = schemaOfBits(8);
 const WINDOW_A = [[60n], [61n], [62n], [60n]];
 const WINDOW_B = [[200n], [199n], [198n], [200n]];
 
+const pairs = new Map<string, Promise<KeyPair>>();
+
+/** Each patient has a key of its own, the same in all of these tests. */
+async function keyPairOf(name: string): Promise<KeyPair> {
+  const { bcp } = await made;
+  const pair = pairs.get(name) ?? generateKeyPair(bcp, random);
+  pairs.set(name, pair);
+  return pair;
+}
+
 /** A CSP, and a service provider that watches one patient of it with a trained model. */
 async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy = {}) {
   const keys = await made;
@@ -59,8 +91,9 @@ async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy =
   );
   const provider = new ProviderIdentity(keys.own, connection);
   const session = new TransferSession(connection, random);
-  const watch = async (name: string, window: readonly (readonly bigint[])[]) => {
-    const proof = await provePossession(keys.bcp, keys.keys, name, random);
+  const watch = async (name: string, window: readonly (readonly bigint[])[], number = 1) => {
+    const pair = await keyPairOf(name);
+    const proof = await provePossession(keys.bcp, pair, name, random);
     const policy = parsePolicy(
       {
         window: window.length,
@@ -75,7 +108,7 @@ async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy =
     );
     const patient = {
       id: parsePatientId(name, 'patient'),
-      key: encodeKey(keys.keys.publicKey, proof, keys.bcp.parameters),
+      key: encodeKey(pair.publicKey, proof, keys.bcp.parameters),
       schema,
       policy,
     };
@@ -86,12 +119,14 @@ async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy =
     const suite = new PackedSuite(environment, patient);
     const plan = packingPlanOf(schema, policy, 512);
     const samples = async (list: readonly (readonly bigint[])[]) =>
-      (await encryptSamples(plan, keys.key, list, random)).map((ciphertexts, i) => ({
-        sequence: i + 1,
-        ciphertexts,
-      }));
-    const content = await suite.train(await samples(window));
-    const model = { number: 1, throughSequence: window.length, content, trainMs: 1 };
+      (await encryptSamples(plan, new KeyedBcp(bcp, pair.publicKey), list, random)).map(
+        (ciphertexts, i) => ({
+          sequence: i + 1,
+          ciphertexts,
+        }),
+      );
+    const content = await suite.train(await samples(window), number);
+    const model = { number, throughSequence: window.length, content, trainMs: 1 };
     return {
       model,
       sealed: decodePackedModel(content, bcp.parameters).sealedShare,
@@ -169,6 +204,7 @@ describe('a message for level output that is sent again', () => {
     await run.restart();
     const { csp } = run.state;
     expect(await codeOf(run.repeat('score', request))).toBe('MODEL_NOT_LOADED');
+    await run.repeat('registerKey');
     await run.repeat('registerProviderKey');
     await run.repeat('loadModel');
     const old = { ...ScoreRequest.decode(request), instance: 999 };
@@ -202,6 +238,7 @@ describe('a score for distance output that is sent again', () => {
     const { request, response } = elementAt(run.sent('score'), 0);
     expect(await run.repeat('score', request)).toEqual(response);
     await run.restart();
+    await run.repeat('registerKey');
     await run.repeat('registerProviderKey');
     await run.repeat('loadModel');
     expect(await run.repeat('score', request)).toEqual(response);
@@ -212,22 +249,49 @@ describe('a score for distance output that is sent again', () => {
 });
 
 describe("the CSP's sealed share", () => {
-  it('opens for another patient where it is bound to none; the real one does not, nor changed, nor under other parameters', async () => {
+  it('that is bound to nothing opens as any; one that is bound, as itself alone', async () => {
+    const { bcp } = await made;
+    const models = new Models(new Secret(random.bytes(32)), 512, bcp.parameters.digest);
+    const share = { constant: 11n, determinant: 12n, features: [13n, 14n] };
+    const shape = { schema, window: 4, thresholds: [400_000n] };
+    const [one, two] = ['aa', 'bb'].map((byte) => byte.repeat(32)) as [string, string];
+    const provider = 'spiffe://test.internal/sp';
+    const own = { keyId: one, provider, number: 2 };
+    const others = [
+      { ...own, keyId: two },
+      { ...own, number: 1 },
+      { ...own, number: 3 },
+      { ...own, provider: 'spiffe://elsewhere.internal/sp' },
+    ];
+    const opens = (seal: typeof own, open: typeof own): boolean => {
+      const sealed = models.seal(seal, shape, share, random);
+      try {
+        return models.unseal(open, sealed).share.constant === 11n;
+      } catch {
+        return false;
+      }
+    };
+    // The unprotected variant leaves out what it should bind.
+    const nothing = { keyId: '', provider: '', number: 1 };
+    expect(others.map(() => opens(nothing, nothing))).toEqual(others.map(() => true));
+    expect(opens(own, own)).toBe(true);
+    expect(others.map((other) => opens(own, other))).toEqual(others.map(() => false));
+  });
+
+  it('is refused under the key of another patient, under another number, changed, or elsewhere', async () => {
     const run = await deployment('level');
     const first = await run.watch('ward-3.bed-12', WINDOW_A);
     const second = await run.watch('ward-3.bed-13', WINDOW_B);
-    const key = random.bytes(32);
-    const nonce = random.bytes(12);
-    const cipher = createCipheriv('aes-256-gcm', key, nonce);
-    const unbound = Buffer.concat([cipher.update('a share of patient A'), cipher.final()]);
-    const decipher = createDecipheriv('aes-256-gcm', key, nonce).setAuthTag(cipher.getAuthTag());
-    // For whomever: nothing in it says whose it is.
-    expect(Buffer.concat([decipher.update(unbound), decipher.final()]).toString()).toContain('A');
-
     // Both are loaded by the next score; the request is the attacker's template.
     await first.score(61n);
-    const template = elementAt(run.sent('loadModel'), 0).request;
-    const load = LoadModelRequest.decode(template);
+    await second.score(199n);
+    const [load, ofSecond] = run
+      .sent('loadModel')
+      .map(({ request }) => LoadModelRequest.decode(request)) as [
+      LoadModelRequest,
+      LoadModelRequest,
+    ];
+    expect(load.keyId.equals(ofSecond.keyId)).toBe(false);
     const { csp } = run.state;
     expect(await codeOf(call.load(csp.packed, load))).toBeUndefined();
     const flip = (at: number) => {
@@ -236,8 +300,9 @@ describe("the CSP's sealed share", () => {
       return changed;
     };
     const attempts = [
-      { ...load, patientId: 'ward-3.bed-13' },
+      { ...load, keyId: ofSecond.keyId },
       { ...load, sealedShare: second.sealed },
+      { ...load, modelNumber: 2 },
       ...[0, 11, 12, 40, load.sealedShare.length - 1].map((at) => ({
         ...load,
         sealedShare: flip(at),
@@ -251,9 +316,44 @@ describe("the CSP's sealed share", () => {
     const elsewhere = await startCsp(other, random);
     started.push(elsewhere);
     const { providerKeyId } = await register(elsewhere, other);
-    expect(await codeOf(call.load(elsewhere.packed, { ...load, providerKeyId }))).toBe(
+    const pair = await generateKeyPair(other.bcp, random);
+    const proof = await provePossession(other.bcp, pair, 'ward-3.bed-12', random);
+    const { publicKey, ...proved } = encodeKey(pair.publicKey, proof, other.bcp.parameters);
+    const { keyId } = await call.registerKey(elsewhere.keys, {
+      patientId: 'ward-3.bed-12',
+      parametersDigest: Buffer.from(other.bcp.parameters.digest, 'hex'),
+      publicKey: { h: publicKey },
+      proof: proved,
+    });
+    expect(await codeOf(call.load(elsewhere.packed, { ...load, keyId, providerKeyId }))).toBe(
       'UNSEALING_FAILED',
     );
+  });
+
+  it('of an older model is loaded under its own number alone: it gives the level by the older baseline', async () => {
+    const run = await deployment('level');
+    const older = await run.watch('ward-3.bed-12', WINDOW_A, 1);
+    expect(await older.score(61n)).toEqual({ kind: 'level', level: 0 });
+    const newer = await run.watch('ward-3.bed-12', WINDOW_B, 2);
+    expect(await newer.score(61n)).toEqual({ kind: 'level', level: 2 });
+    const [old, now] = run
+      .sent('loadModel')
+      .map(({ request }) => LoadModelRequest.decode(request)) as [
+      LoadModelRequest,
+      LoadModelRequest,
+    ];
+    const { packed } = run.state.csp;
+    expect(old.keyId).toEqual(now.keyId);
+    // Half of one model with half of another: what mixes them is refused.
+    for (const mixed of [
+      { ...now, sealedShare: old.sealedShare },
+      { ...old, sealedShare: now.sealedShare },
+    ]) {
+      expect(await codeOf(call.load(packed, mixed))).toBe('UNSEALING_FAILED');
+    }
+    // Whole, it is what a service provider has that does not train again: paid for like any other.
+    expect(await codeOf(call.load(packed, old))).toBeUndefined();
+    expect(await older.score(61n)).toEqual({ kind: 'level', level: 0 });
   });
 });
 
@@ -307,32 +407,75 @@ describe("a sample in another patient's series", () => {
   });
 });
 
-describe("a patient's budget", () => {
-  it("is the model's, whatever the caller says; a name that is made up still has the provider's", async () => {
-    const run = await deployment('level', {
+describe("one patient's sample on another's budget", () => {
+  it('has all the budget there is where the name is taken as it is said', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duoveil-trusting-'));
+    const trusting = await Budgets.open({
+      file: join(directory, 'budgets.json'),
+      key: new Secret(random.bytes(32)),
       patient: { perMinute: 2, perDay: 2 },
-      provider: { perMinute: 0, perDay: 5 },
+      provider: { perMinute: 0, perDay: 0 },
+      clock: systemClock,
     });
+    for (let i = 0; i < 50; i++) await trusting.spend(`said-${i}`, 'sp');
+    await rm(directory, { recursive: true });
+  });
+
+  it("is charged to the key that the model was made under: neither a name nor another's key can be put in its place", async () => {
+    const run = await deployment('level', { patient: { perMinute: 2, perDay: 2 } });
     const first = await run.watch('bed-12', WINDOW_A);
     const second = await run.watch('bed-13', WINDOW_B);
     for (let i = 0; i < 2; i++) await first.score(61n);
-    await expect(first.score(61n)).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
-    // Loading the model under the other name would give it the other budget.
-    const load = LoadModelRequest.decode(elementAt(run.sent('loadModel'), 0).request);
-    const stolen = { ...load, patientId: 'bed-13' };
-    expect(await codeOf(call.load(run.state.csp.packed, stolen))).toBe('UNSEALING_FAILED');
-    for (let i = 0; i < 2; i++) await second.score(199n);
-    await expect(second.score(199n)).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
-    // Training the same window anew under names that nobody has is only bounded by the provider's.
-    const invented = await run.watch('nobody', WINDOW_A);
-    await invented.score(61n);
-    const another = await run.watch('nobody-else', WINDOW_A);
-    await expect(another.score(61n)).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
+    const { packed } = run.state.csp;
+    const score = ScoreRequest.decode(elementAt(run.sent('score'), 0).request);
+    const again = (fields: object = {}) =>
+      codeOf(call.score(packed, { ...score, instance: 700, ...fields }));
+    expect(await again()).toBe('BUDGET_EXCEEDED');
+    await second.score(199n);
+    // The model under the other key, whose budget is not spent.
+    const [load, ofSecond] = run
+      .sent('loadModel')
+      .map(({ request }) => LoadModelRequest.decode(request)) as [
+      LoadModelRequest,
+      LoadModelRequest,
+    ];
+    const stolen = { ...load, keyId: ofSecond.keyId };
+    expect(await codeOf(call.load(packed, stolen))).toBe('UNSEALING_FAILED');
+    // The key under another name: the proof of its possession is for this one.
+    const registration = RegisterKeyRequest.decode(elementAt(run.sent('registerKey'), 0).request);
+    const renamed = { ...registration, patientId: 'somebody-else' };
+    expect(await codeOf(call.registerKey(packed, renamed))).toBe('KEY_INVALID');
+    // Registered and loaded once more it is the same key, and the same budget.
+    await run.repeat('registerKey', elementAt(run.sent('registerKey'), 0).request);
+    await call.load(packed, load);
+    expect(await again({ instance: 701 })).toBe('BUDGET_EXCEEDED');
     const log = await run.state.csp.audited();
-    for (const name of ['bed-12', 'bed-13', 'nobody-else']) {
-      expect(log).toContain(
-        `"event":"refused","method":"Score","patient":"${name}","code":"BUDGET_EXCEEDED"`,
-      );
-    }
+    const line = '"event":"refused","method":"Score","patient":"bed-12","code":"BUDGET_EXCEEDED"';
+    expect(log.split(line)).toHaveLength(2);
+  });
+
+  it("is scored by a model made under keys that are made up, until the service provider's budget ends it", async () => {
+    const attack = async (perDay: number) => {
+      const run = await deployment('level', {
+        patient: { perMinute: 0, perDay: 2 },
+        provider: { perMinute: 0, perDay },
+      });
+      const victim = await run.watch('bed-12', WINDOW_A);
+      const sample = await victim.sample(61n);
+      let answers = 0;
+      // Nothing of the masked sample shows whose key it was encrypted under.
+      for (const name of ['made-up-1', 'made-up-2', 'made-up-3', 'made-up-4']) {
+        const invented = await run.watch(name, WINDOW_B);
+        for (let i = 0; i < 2; i++) {
+          const code = await codeOf(invented.suite.score(invented.model, sample));
+          if (code === undefined) answers += 1;
+          else expect(code).toBe('BUDGET_EXCEEDED');
+        }
+      }
+      return answers;
+    };
+    // Without a budget for the service provider there is no end to it.
+    expect(await attack(0)).toBe(8);
+    expect(await attack(5)).toBe(5);
   });
 });

@@ -7,7 +7,7 @@ import { encodeChannels, type Schema } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { AdditiveKey } from '@duoveil/common/paillier';
 import type { RandomSource } from '@duoveil/common/random';
-import { systemClock, type Service } from '@duoveil/common/runtime';
+import type { Clock, Service } from '@duoveil/common/runtime';
 import * as proto from '@duoveil/proto';
 
 import { AuditLog } from '../../../csp/src/audit/audit-log.js';
@@ -23,10 +23,13 @@ import { ProviderKeys } from '../../../csp/src/keys/provider-keys.js';
 import { Comparisons } from '../../../csp/src/sessions/comparisons.js';
 import { TransferSessions } from '../../../csp/src/sessions/transfers.js';
 import { testEngine } from '../../src/local/engine.js';
-import { callBytes } from '../../src/local/loopback.js';
+import { callBytes, together } from '../../src/local/loopback.js';
 import type { PackedKeys } from '../../src/local/packed.js';
 
 export const engine = testEngine();
+
+/** It stands still: no budget is renewed while a test runs. */
+const clock: Clock = { now: () => new Date(Date.UTC(2026, 2, 3, 12)), monotonicMs: () => 0 };
 
 const UNBOUNDED: Allowance = { perMinute: 0, perDay: 0 };
 
@@ -39,6 +42,7 @@ export interface CspPolicy {
 
 /** A CSP, whole but for network and process. */
 export interface TestCsp {
+  /** With the registration of patients' keys, that packed models are bound to. */
   readonly packed: Service;
   readonly arithmetic: Service;
   readonly keys: Service;
@@ -58,26 +62,28 @@ export async function startCsp(
   const { bits, digest } = keys.master.parameters;
   const { sealing, answers, budgets: budgetKey } = deriveKeys(keys.master);
   const auditFile = join(directory, 'audit.log');
-  const audit = await AuditLog.open(auditFile, systemClock);
+  const audit = await AuditLog.open(auditFile, clock);
   const file = join(directory, 'budgets.json');
-  const clock = systemClock;
   const budgets = await Budgets.open({ file, key: budgetKey, patient, provider, clock });
-  const discipline = new Discipline(allowDistance, budgets, audit);
+  const discipline = new Discipline(allowDistance, budgets, audit, clock);
   const { bcp, decryption } = keys;
   const registered = new PatientKeys(bcp);
+  const keyed = keyService(bcp, registered);
+  const packed = packedService({
+    own: keys.csp,
+    keys: registered,
+    providers: new ProviderKeys(engine, bits, answers),
+    models: new Models(sealing, bits, digest),
+    answers,
+    random,
+    discipline,
+    sessions: new TransferSessions(random),
+    comparisons: new Comparisons(random),
+  });
   return {
-    packed: packedService({
-      own: keys.csp,
-      providers: new ProviderKeys(engine, bits, answers),
-      models: new Models(sealing, bits, digest),
-      answers,
-      random,
-      discipline,
-      sessions: new TransferSessions(random),
-      comparisons: new Comparisons(random),
-    }),
+    packed: together(keyed, packed),
     arithmetic: arithmeticService({ bcp, keys: registered, decryption, random, discipline }),
-    keys: keyService(bcp, registered),
+    keys: keyed,
     audited: () => readFile(auditFile, 'utf8'),
     directory,
     close: async () => {

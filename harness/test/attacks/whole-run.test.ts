@@ -221,6 +221,7 @@ describe('all messages, rows, logs and files of a session', () => {
       new Set([
         'shareGram',
         'invertGram',
+        'registerKey',
         'registerProviderKey',
         'keepCoefficients',
         'loadModel',

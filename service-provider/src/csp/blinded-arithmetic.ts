@@ -10,29 +10,22 @@ import { isDuoveilError } from '@duoveil/common/errors';
 import type { MaskedPair } from '@duoveil/common/protocols/reference';
 import { integerFromBytes } from '@duoveil/common/random';
 import { callUnary, type Connection } from '@duoveil/common/runtime';
-import {
-  BlindedArithmeticServiceService as Arithmetic,
-  KeyServiceService as Keys,
-} from '@duoveil/proto';
+import { BlindedArithmeticServiceService as Arithmetic } from '@duoveil/proto';
 
 import type { Patient } from '../store/index.js';
 import { callOptions, misbehaved, requireCount, type CallOptions } from './calls.js';
+import { PatientIdentity } from './patient-identity.js';
 
-/**
- * Blinded arithmetic under one patient's key. Each method is one attempt: who repeats one masks afresh.
- * The CSP keeps keys in memory only; where it has forgotten this one, the attempt fails with
- * `KEY_NOT_REGISTERED` and the next one registers it again.
- */
+/** Blinded arithmetic under one patient's key. Each method is one attempt: who repeats one masks afresh. */
 export class BlindedArithmeticClient {
   readonly #connection: Connection;
   readonly #bcp: Bcp;
-  readonly #patient: Patient;
-  #keyId: Buffer | undefined;
+  readonly #identity: PatientIdentity;
 
   constructor(connection: Connection, bcp: Bcp, patient: Patient) {
     this.#connection = connection;
     this.#bcp = bcp;
-    this.#patient = patient;
+    this.#identity = new PatientIdentity(connection, bcp.parameters.digest, patient);
   }
 
   async subtract(pairs: readonly MaskedPair[], stop: AbortSignal): Promise<Ciphertext[]> {
@@ -98,25 +91,13 @@ export class BlindedArithmeticClient {
     call: (keyId: Buffer, options: CallOptions) => Promise<Result>,
   ): Promise<Result> {
     const options = callOptions(signal);
-    const keyId = (this.#keyId ??= await this.#register(options));
+    const keyId = await this.#identity.id(signal);
     try {
       return await call(keyId, options);
     } catch (error) {
-      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#keyId = undefined;
+      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#identity.forget();
       throw error;
     }
-  }
-
-  async #register(options: CallOptions): Promise<Buffer> {
-    const { id, key } = this.#patient;
-    const request = {
-      patientId: id,
-      parametersDigest: Buffer.from(this.#bcp.parameters.digest, 'hex'),
-      publicKey: { h: Buffer.from(key.publicKey) },
-      proof: { commitment: Buffer.from(key.commitment), response: Buffer.from(key.response) },
-    };
-    const { keyId } = await callUnary(this.#connection, Keys.registerKey, request, options);
-    return keyId;
   }
 
   #encode(opening: MaskedOpening): { a: Buffer; b: Buffer } {

@@ -34,10 +34,16 @@ export function attempts<Result>(
     // What the CSP keeps of us is in its memory only: the next attempt brings it back.
     isRetryable: (error) =>
       isTransient(error) ||
+      isBudgetOfMinute(error) ||
       isDuoveilError(error, 'KEY_NOT_REGISTERED') ||
       isDuoveilError(error, 'MODEL_NOT_LOADED') ||
       isDuoveilError(error, 'SESSION_NOT_OPEN'),
   });
+}
+
+/** Is a budget spent that is there again within a minute? It is waited for; longer waits are the monitor's. */
+function isBudgetOfMinute(error: unknown): boolean {
+  return isDuoveilError(error, 'BUDGET_EXCEEDED') && error.details.retryAfterMs <= 60_000;
 }
 
 /** @throws DuoveilError `PEER_MISBEHAVED` */

@@ -26,6 +26,7 @@ import {
 
 import type { Patient } from '../store/index.js';
 import { callOptions, misbehaved, requireCount } from './calls.js';
+import type { PatientIdentity } from './patient-identity.js';
 import type { SessionInstance } from './transfer-session.js';
 
 /** This process's own additive key, and what the CSP calls it. It lives in memory only. */
@@ -92,7 +93,7 @@ export class PackedClient {
   readonly #connection: Connection;
   readonly #cspKey: AdditiveKey;
   readonly #provider: ProviderIdentity;
-  readonly #patient: Patient;
+  readonly #identity: PatientIdentity;
   readonly #counts: MessageCounts;
   readonly #shape: PackingShape;
 
@@ -100,19 +101,25 @@ export class PackedClient {
     connection: Connection,
     cspKey: AdditiveKey,
     provider: ProviderIdentity,
-    patient: Patient,
+    identity: PatientIdentity,
+    patient: Pick<Patient, 'schema' | 'policy'>,
     plan: PackingPlan,
   ) {
     this.#connection = connection;
     this.#cspKey = cspKey;
     this.#provider = provider;
-    this.#patient = patient;
+    this.#identity = identity;
     this.#counts = messageCounts(plan);
     this.#shape = {
       channels: encodeChannels(patient.schema),
       window: patient.policy.window,
       thresholdsScaled: levelThresholds(patient.policy) ?? [],
     };
+  }
+
+  /** Make both keys known that a model is bound to, so that training does not find out at its end. */
+  async register(signal: AbortSignal): Promise<void> {
+    await this.#withKeys(signal, () => Promise.resolve());
   }
 
   /** Rows of the CSP's share, flat. */
@@ -152,13 +159,15 @@ export class PackedClient {
 
   /** A model, from masked coefficients and the service provider's own share of them. */
   async keepCoefficients(
+    modelNumber: number,
     { columns, determinant }: MaskedCoefficientColumns,
     providerShare: readonly AdditiveCiphertext[],
     signal: AbortSignal,
   ): Promise<KeptModel> {
-    return this.#withProvider(signal, async (providerKeyId) => {
+    return this.#withKeys(signal, async (keyId, providerKeyId) => {
       const request = {
-        patientId: this.#patient.id,
+        keyId,
+        modelNumber,
         shape: this.#shape,
         coefficients: this.#encode(columns.flat()),
         determinant: determinant === undefined ? Buffer.alloc(0) : this.#cspKey.encode(determinant),
@@ -179,13 +188,15 @@ export class PackedClient {
 
   /** Put a model back into the CSP's cache; its name there. */
   async loadModel(
+    modelNumber: number,
     sealedShare: Buffer,
     providerShare: readonly AdditiveCiphertext[],
     signal: AbortSignal,
   ): Promise<Buffer> {
-    return this.#withProvider(signal, async (providerKeyId) => {
+    return this.#withKeys(signal, async (keyId, providerKeyId) => {
       const request = {
-        patientId: this.#patient.id,
+        keyId,
+        modelNumber,
         sealedShare,
         providerKeyId,
         providerShare: this.#encodeOwn(providerShare),
@@ -248,15 +259,19 @@ export class PackedClient {
     return this.#shape.thresholdsScaled.length > 0;
   }
 
-  async #withProvider<Result>(
+  async #withKeys<Result>(
     signal: AbortSignal,
-    call: (providerKeyId: Buffer) => Promise<Result>,
+    call: (keyId: Buffer, providerKeyId: Buffer) => Promise<Result>,
   ): Promise<Result> {
-    const id = await this.#provider.id(signal);
+    const keyId = await this.#identity.id(signal);
+    const providerKeyId = await this.#provider.id(signal);
     try {
-      return await call(id);
+      return await call(keyId, providerKeyId);
     } catch (error) {
-      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#provider.forget();
+      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) {
+        this.#identity.forget();
+        this.#provider.forget();
+      }
       throw error;
     }
   }

@@ -1,4 +1,5 @@
 import { duoveilError } from '@duoveil/common/errors';
+import { elementAt } from '@duoveil/common/lists';
 import { answerLabels, requestLabels } from '@duoveil/common/protocols/compare';
 import type { Service } from '@duoveil/common/runtime';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -70,7 +71,7 @@ describe('the session with the CSP', () => {
       new Error('something'),
       undefined,
     ]) {
-      session.noteFailure(error);
+      session.noteFailure(error, elementAt(uses, 0));
     }
     const seen = new Set(uses.map(({ instance }) => instance));
     for (let i = 0; i < 50; i++) {
@@ -91,12 +92,24 @@ describe('the session with the CSP', () => {
     expect(() => csp.sessions.use(before.id, before.instance)).toThrow(
       expect.objectContaining({ code: 'SESSION_NOT_OPEN' }),
     );
-    session.noteFailure(lost);
+    session.noteFailure(lost, before);
     const after = await session.next(signal);
     expect(calls).toEqual([...OPENING, ...OPENING]);
     expect(after.id.equals(before.id)).toBe(false);
     expect(Buffer.from(after.sender.delta).equals(before.sender.delta)).toBe(false);
     expect(after.instance).toBe(1);
+    expectWorking(after);
+  });
+
+  it('that was opened since is not given up for what was begun in the one before it', async () => {
+    const uses = [await session.next(signal), await session.next(signal)];
+    csp = freshCsp();
+    for (const use of uses) session.noteFailure(lost, use);
+    const after = await session.next(signal);
+    // Others that were under way when the session was lost, and hear of it only now.
+    for (const use of uses) session.noteFailure(lost, use);
+    expect((await session.next(signal)).id).toEqual(after.id);
+    expect(calls).toEqual([...OPENING, ...OPENING]);
     expectWorking(after);
   });
 

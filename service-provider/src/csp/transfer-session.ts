@@ -32,6 +32,8 @@ export class TransferSession {
   readonly #connection: Connection;
   readonly #random: RandomSource;
   #session: Promise<OpenSession> | undefined;
+  /** The name of that session, once it is open. */
+  #id: Buffer | undefined;
 
   constructor(connection: Connection, random: RandomSource) {
     this.#connection = connection;
@@ -55,9 +57,14 @@ export class TransferSession {
     return this.#session;
   }
 
-  /** After a failure: is the session lost? Then the next use opens another one. */
-  noteFailure(error: unknown): void {
-    if (isDuoveilError(error, 'SESSION_NOT_OPEN')) this.#session = undefined;
+  /**
+   * After a failure of one use: is its session lost? Then the next use opens another one. One that was
+   * opened since is left alone.
+   */
+  noteFailure(error: unknown, { id }: Pick<SessionInstance, 'id'>): void {
+    if (!isDuoveilError(error, 'SESSION_NOT_OPEN') || this.#id?.equals(id) !== true) return;
+    this.#session = undefined;
+    this.#id = undefined;
   }
 
   async #begin(signal: AbortSignal): Promise<OpenSession> {
@@ -72,6 +79,7 @@ export class TransferSession {
     const { message, keys } = await chooseTransfers(offer, choices, this.#random);
     const request = { sessionId, choices: Buffer.from(message) };
     await callUnary(this.#connection, Packed.chooseTransfers, request, options);
+    this.#id = sessionId;
     return { id: sessionId, sender: { delta, keys }, nextInstance: 1 };
   }
 }

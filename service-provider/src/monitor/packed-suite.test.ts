@@ -12,14 +12,16 @@ import { parsePatientId, type Service } from '@duoveil/common/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import type { Discipline } from '../../../csp/src/audit/discipline.js';
+import { keyService } from '../../../csp/src/handlers/keys.js';
 import { packedService } from '../../../csp/src/handlers/packed.js';
 import { deriveKeys } from '../../../csp/src/keys/derived-keys.js';
 import { Models } from '../../../csp/src/keys/models.js';
+import { PatientKeys } from '../../../csp/src/keys/patient-keys.js';
 import { ProviderKeys } from '../../../csp/src/keys/provider-keys.js';
 import { Comparisons } from '../../../csp/src/sessions/comparisons.js';
 import { TransferSessions } from '../../../csp/src/sessions/transfers.js';
 import { testEngine } from '../../../harness/src/local/engine.js';
-import { localConnection, type WireCall } from '../../../harness/src/local/loopback.js';
+import { localConnection, together, type WireCall } from '../../../harness/src/local/loopback.js';
 import { packedKeys } from '../../../harness/src/local/packed.js';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import { schemaOfBits } from '../../../harness/src/local/schemas.js';
@@ -65,9 +67,11 @@ const overdue = () =>
 async function deployment() {
   const keys = await made;
   const { sealing, answers } = deriveKeys(keys.master);
-  const freshCsp = (): Service =>
-    packedService({
+  const freshCsp = (): Service => {
+    const patientKeys = new PatientKeys(keys.bcp);
+    const packed = packedService({
       own: keys.csp,
+      keys: patientKeys,
       providers: new ProviderKeys(engine, 512, answers),
       models: new Models(sealing, 512, keys.master.parameters.digest),
       answers,
@@ -76,6 +80,8 @@ async function deployment() {
       sessions: new TransferSessions(random),
       comparisons: new Comparisons(random),
     });
+    return together(packed, keyService(keys.bcp, patientKeys));
+  };
   const state = { csp: freshCsp() };
   const calls: WireCall[] = [];
   const faults: Fault[] = [];
@@ -168,11 +174,12 @@ describe('the packed suite of a service provider', () => {
   it('trains and scores exactly, a call a sample', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     expect(run.calls.map(({ method }) => method)).toEqual([
+      'registerKey',
+      'registerProviderKey',
       'shareGram',
       'invertGram',
-      'registerProviderKey',
       'keepCoefficients',
     ]);
     run.calls.length = 0;
@@ -186,7 +193,7 @@ describe('the packed suite of a service provider', () => {
   it('masks the same sample afresh each time', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     const again = { ...run, samples: Array.from({ length: 12 }, () => elementAt(run.samples, 0)) };
     expect(new Set((await scoreAll(suite, model, again)).map((d) => d?.numerator)).size).toBe(1);
     expectFresh(run.calls, 12, 'score');
@@ -195,7 +202,7 @@ describe('the packed suite of a service provider', () => {
   it('scores at the same time what comes at the same time, each with masks of its own', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     const scores = await Promise.all(run.samples.map((sample) => suite.score(model, sample)));
     expect(scores).toEqual(exact.map((distance) => ({ kind: 'distance', distance })));
     expectFresh(run.calls, SAMPLES.length, 'score');
@@ -210,7 +217,7 @@ describe('the packed suite of a service provider', () => {
         { method, moment: 'after', error: overdue() },
       );
       const suite = run.startProvider();
-      const model = modelOf(await suite.train(run.window));
+      const model = modelOf(await suite.train(run.window, 1));
       expectFresh(run.calls, 3, 'shareGram');
       for (const step of ['shareGram', 'invertGram', 'keepCoefficients']) {
         const requests = run.calls.filter((call) => call.method === step);
@@ -223,7 +230,7 @@ describe('the packed suite of a service provider', () => {
   it('scores again with fresh masks where the CSP is away, or its answer is lost', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     run.faults.push(
       { method: 'score', moment: 'before', error: unavailable() },
       { method: 'score', moment: 'after', error: overdue() },
@@ -236,7 +243,7 @@ describe('the packed suite of a service provider', () => {
   it('does not repeat what would fail again, and goes on with the next sample', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     const error = duoveilError('DECRYPTION_FAILED', 'no');
     run.faults.push({ method: 'score', moment: 'after', error });
     await expect(suite.score(model, elementAt(run.samples, 0))).rejects.toBe(error);
@@ -244,17 +251,18 @@ describe('the packed suite of a service provider', () => {
     expectFresh(run.calls, SAMPLES.length + 1, 'score');
   });
 
-  it('brings key and model back where the CSP has forgotten both: a restart', async () => {
+  it('brings keys and model back where the CSP has forgotten all of them: a restart', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     expect(await scoreAll(suite, model, run)).toEqual(exact);
     run.calls.length = 0;
     run.restartCsp();
     expect(await scoreAll(suite, model, run)).toEqual(exact);
-    expect(run.calls.map(({ method }) => method).slice(0, 5)).toEqual([
+    expect(run.calls.map(({ method }) => method).slice(0, 6)).toEqual([
       'score',
       'loadModel',
+      'registerKey',
       'registerProviderKey',
       'loadModel',
       'score',
@@ -266,10 +274,10 @@ describe('the packed suite of a service provider', () => {
   it('registers its key again where the CSP restarts in the middle of training', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    await suite.train(run.window);
+    await suite.train(run.window, 1);
     run.restartCsp();
     run.calls.length = 0;
-    const model = modelOf(await suite.train(run.window), 2);
+    const model = modelOf(await suite.train(run.window, 2), 2);
     expectFresh(run.calls, 2, 'shareGram');
     expect(run.calls.filter(({ method }) => method === 'registerProviderKey')).toHaveLength(1);
     expect(await scoreAll(suite, model, run)).toEqual(exact);
@@ -277,7 +285,7 @@ describe('the packed suite of a service provider', () => {
 
   it('goes on with a stored model after a restart of its own, under another key', async () => {
     const run = await deployment();
-    const model = modelOf(await run.startProvider().train(run.window));
+    const model = modelOf(await run.startProvider().train(run.window, 1));
     const { keys } = run;
     // Any other key will do: here that of the parameters.
     for (const own of [keys.own, keys.csp]) {
@@ -291,11 +299,11 @@ describe('the packed suite of a service provider', () => {
   it('takes a new model up at once', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const first = modelOf(await suite.train(run.window), 1);
+    const first = modelOf(await suite.train(run.window, 1), 1);
     expect(await scoreAll(suite, first, run)).toEqual(exact);
     const other = [...SAMPLES, [77n, 99n]];
     const window = [...run.samples, elementAt(run.window, 0)];
-    const second = modelOf(await suite.train(window), 2);
+    const second = modelOf(await suite.train(window, 2), 2);
     const expected = SAMPLES.map((sample) =>
       exactMd2([...other.slice(0, 4), elementAt(WINDOW, 0)], sample, [1n, 1n]),
     );
@@ -306,7 +314,7 @@ describe('the packed suite of a service provider', () => {
   it('has no distance for what is no sample of the schema', async () => {
     const run = await deployment();
     const suite = run.startProvider();
-    const model = modelOf(await suite.train(run.window));
+    const model = modelOf(await suite.train(run.window, 1));
     const { bcp } = run.keys;
     // A feature that is larger than any sample's.
     const { ciphertexts } = elementAt(run.samples, 0);

@@ -25,6 +25,7 @@ import type { ComparisonOffer } from '@duoveil/proto';
 
 import { attempts } from '../csp/calls.js';
 import { PackedClient, type ProviderIdentity } from '../csp/packed.js';
+import { PatientIdentity } from '../csp/patient-identity.js';
 import type { SessionInstance, TransferSession } from '../csp/transfer-session.js';
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 import { decodePackedModel, encodePackedModel, type PackedModel } from './packed-model.js';
@@ -76,16 +77,17 @@ export class PackedSuite implements PatientSuite {
       csp: cspKey,
       own: provider.keys,
     };
-    this.#client = new PackedClient(csp, cspKey, provider, patient, plan);
+    const identity = new PatientIdentity(csp, bcp.parameters.digest, patient);
+    this.#client = new PackedClient(csp, cspKey, provider, identity, patient, plan);
   }
 
-  async train(window: readonly StoredSample[]): Promise<Uint8Array> {
+  async train(window: readonly StoredSample[], number: number): Promise<Uint8Array> {
     const sums = await this.#environment.bcp.sums(
       Array.from({ length: this.#plan.plaintexts }, (_, i) =>
         window.map(({ ciphertexts }) => elementAt(ciphertexts, i)),
       ),
     );
-    const model = await this.#attempts(() => this.#trainOnce(sums));
+    const model = await this.#attempts(() => this.#trainOnce(sums, number));
     const { bcp, cspKey } = this.#environment;
     return encodePackedModel(model, cspKey, bcp.parameters);
   }
@@ -102,13 +104,16 @@ export class PackedSuite implements PatientSuite {
     return this.#role.patient.rerandomise(this.#open(stored).stored.sums, random);
   }
 
-  async #trainOnce(sums: readonly Ciphertext[]): Promise<PackedModel> {
+  async #trainOnce(sums: readonly Ciphertext[], number: number): Promise<PackedModel> {
     const { random, stop } = this.#environment;
     const role = this.#role;
     const counts = messageCounts(this.#plan);
     const floors = this.#patient.schema.channels.map((channel) => scaleOf(channel).F);
 
-    const { openings, masks } = await maskSums(role, sums, random);
+    const [{ openings, masks }] = await Promise.all([
+      maskSums(role, sums, random),
+      this.#client.register(stop),
+    ]);
     const rows = await this.#client.shareGram(openings, stop);
 
     const gram = inLines(rows, counts.matrixRow);
@@ -117,7 +122,7 @@ export class PackedSuite implements PatientSuite {
 
     const { coefficients, share } = await maskCoefficients(role, mask, inverse, random);
     const providerShare = await encryptProviderShare(role.own.key, share, random, this.#plan);
-    const kept = await this.#client.keepCoefficients(coefficients, providerShare, stop);
+    const kept = await this.#client.keepCoefficients(number, coefficients, providerShare, stop);
     return { share, crossTerms: kept.crossTerms, sealedShare: kept.sealedShare, sums };
   }
 
@@ -135,7 +140,7 @@ export class PackedSuite implements PatientSuite {
       return await this.#level(live, opened, use, comparison);
     } catch (error) {
       if (isDuoveilError(error, 'MODEL_NOT_LOADED')) live.cspId = undefined;
-      session.noteFailure(error);
+      if (use !== undefined) session.noteFailure(error, use);
       throw error;
     }
   }
@@ -167,10 +172,10 @@ export class PackedSuite implements PatientSuite {
     return { kind: 'level', level: acceptLevel(colours, outputMasks) };
   }
 
-  async #load({ stored }: LiveModel): Promise<Buffer> {
+  async #load({ number, stored }: LiveModel): Promise<Buffer> {
     const { random, stop } = this.#environment;
     const share = await encryptProviderShare(this.#role.own.key, stored.share, random, this.#plan);
-    return this.#client.loadModel(stored.sealedShare, share, stop);
+    return this.#client.loadModel(number, stored.sealedShare, share, stop);
   }
 
   /** The model in use; another one takes its place when there is one. */

@@ -66,8 +66,9 @@ export class PatientMonitor {
       } catch (error) {
         if (isAborted(stop)) return;
         position = undefined;
-        this.#report(error, pauseMs);
-        await sleep(pauseMs, stop).catch(() => undefined);
+        const waitMs = Math.max(pauseMs, budgetPauseMs(error));
+        this.#report(error, waitMs);
+        await sleep(waitMs, stop).catch(() => undefined);
         pauseMs = Math.min(2 * pauseMs, PAUSE_MS.longest);
       }
     }
@@ -108,9 +109,10 @@ export class PatientMonitor {
     const { id, policy } = this.#patient;
     const samples = await store.samples.lastAccepted(id, policy.window);
     const startedMs = clock.monotonicMs();
-    const content = await this.#suite.train(samples);
+    const number = (position.model?.number ?? 0) + 1;
+    const content = await this.#suite.train(samples, number);
     const model: StoredModel = {
-      number: (position.model?.number ?? 0) + 1,
+      number,
       throughSequence: position.decided,
       content,
       trainMs: clock.monotonicMs() - startedMs,
@@ -187,6 +189,11 @@ export class PatientMonitor {
 /** Asked anew: it changes while a step is waited for. */
 function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
+}
+
+/** A spent budget is there again after a time that the CSP tells: before, asking is of no use. */
+function budgetPauseMs(error: unknown): number {
+  return isDuoveilError(error, 'BUDGET_EXCEEDED') ? error.details.retryAfterMs : 0;
 }
 
 function isAccepted({ outcome }: Decision): boolean {

@@ -7,8 +7,11 @@ import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 export interface PatientSuite {
   /** How many ciphertexts a sample has. */
   readonly ciphertextsPerSample: number;
-  /** Train a baseline: what a model keeps, in a form of the suite's own. */
-  train(window: readonly StoredSample[]): Promise<Uint8Array>;
+  /**
+   * Train a baseline: what a model keeps, in a form of the suite's own.
+   * @param number the model's, to which the CSP may bind its share
+   */
+  train(window: readonly StoredSample[], number: number): Promise<Uint8Array>;
   /**
    * What may be learnt of a sample.
    * @returns undefined where the plaintext cannot be a sample of the schema; level output cannot tell

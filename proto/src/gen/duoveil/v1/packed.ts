@@ -85,8 +85,11 @@ export interface InvertGramResponse {
 
 /** The coefficients, masked, and the masks, encrypted to the SP itself. SP to CSP. */
 export interface KeepCoefficientsRequest {
-  /** The patient's pseudonym, to which the model is bound. */
-  patientId: string;
+  /**
+   * The patient's key, as registered, to which the model is bound and whose budget pays for its scores;
+   * 32 bytes.
+   */
+  keyId: Buffer;
   /** What the plan follows from. Always present. */
   shape:
     | PackingShape
@@ -99,6 +102,8 @@ export interface KeepCoefficientsRequest {
   providerShare: Buffer[];
   /** With level output: the determinant, masked; to the CSP. Otherwise empty. */
   determinant: Buffer;
+  /** The model's number with the SP, to which the sealed share is bound; at least 1. */
+  modelNumber: number;
 }
 
 /** A model. CSP to SP. */
@@ -113,14 +118,16 @@ export interface KeepCoefficientsResponse {
 
 /** A model that the CSP has forgotten. SP to CSP. */
 export interface LoadModelRequest {
-  /** The patient's pseudonym, to which the model is bound. */
-  patientId: string;
+  /** The patient's key, as registered; the one that the model was kept under; 32 bytes. */
+  keyId: Buffer;
   /** As `KeepCoefficients` answered it. */
   sealedShare: Buffer;
   /** The key of `provider_share`; 32 bytes. */
   providerKeyId: Buffer;
   /** The SP's share of each feature's coefficient; to the SP. */
   providerShare: Buffer[];
+  /** The model's number, as it was when the model was kept. */
+  modelNumber: number;
 }
 
 /** The model is in the cache again. */
@@ -692,19 +699,20 @@ export const InvertGramResponse: MessageFns<InvertGramResponse> = {
 
 function createBaseKeepCoefficientsRequest(): KeepCoefficientsRequest {
   return {
-    patientId: "",
+    keyId: Buffer.alloc(0),
     shape: undefined,
     coefficients: [],
     providerKeyId: Buffer.alloc(0),
     providerShare: [],
     determinant: Buffer.alloc(0),
+    modelNumber: 0,
   };
 }
 
 export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
   encode(message: KeepCoefficientsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.patientId !== "") {
-      writer.uint32(10).string(message.patientId);
+    if (message.keyId.length !== 0) {
+      writer.uint32(10).bytes(message.keyId);
     }
     if (message.shape !== undefined) {
       PackingShape.encode(message.shape, writer.uint32(18).fork()).join();
@@ -720,6 +728,9 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
     }
     if (message.determinant.length !== 0) {
       writer.uint32(50).bytes(message.determinant);
+    }
+    if (message.modelNumber !== 0) {
+      writer.uint32(56).uint32(message.modelNumber);
     }
     return writer;
   },
@@ -742,7 +753,7 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
               break;
             }
 
-            message.patientId = reader.string();
+            message.keyId = Buffer.from(reader.bytes());
             continue;
           }
           case 2: {
@@ -785,6 +796,14 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
             message.determinant = Buffer.from(reader.bytes());
             continue;
           }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.modelNumber = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -802,7 +821,7 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
   },
   fromPartial(object: DeepPartial<KeepCoefficientsRequest>): KeepCoefficientsRequest {
     const message = createBaseKeepCoefficientsRequest();
-    message.patientId = object.patientId ?? "";
+    message.keyId = object.keyId ?? Buffer.alloc(0);
     message.shape = (object.shape !== undefined && object.shape !== null)
       ? PackingShape.fromPartial(object.shape)
       : undefined;
@@ -810,6 +829,7 @@ export const KeepCoefficientsRequest: MessageFns<KeepCoefficientsRequest> = {
     message.providerKeyId = object.providerKeyId ?? Buffer.alloc(0);
     message.providerShare = object.providerShare?.map((e) => e) || [];
     message.determinant = object.determinant ?? Buffer.alloc(0);
+    message.modelNumber = object.modelNumber ?? 0;
     return message;
   },
 };
@@ -894,13 +914,19 @@ export const KeepCoefficientsResponse: MessageFns<KeepCoefficientsResponse> = {
 };
 
 function createBaseLoadModelRequest(): LoadModelRequest {
-  return { patientId: "", sealedShare: Buffer.alloc(0), providerKeyId: Buffer.alloc(0), providerShare: [] };
+  return {
+    keyId: Buffer.alloc(0),
+    sealedShare: Buffer.alloc(0),
+    providerKeyId: Buffer.alloc(0),
+    providerShare: [],
+    modelNumber: 0,
+  };
 }
 
 export const LoadModelRequest: MessageFns<LoadModelRequest> = {
   encode(message: LoadModelRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
-    if (message.patientId !== "") {
-      writer.uint32(10).string(message.patientId);
+    if (message.keyId.length !== 0) {
+      writer.uint32(10).bytes(message.keyId);
     }
     if (message.sealedShare.length !== 0) {
       writer.uint32(18).bytes(message.sealedShare);
@@ -910,6 +936,9 @@ export const LoadModelRequest: MessageFns<LoadModelRequest> = {
     }
     for (const v of message.providerShare) {
       writer.uint32(34).bytes(v!);
+    }
+    if (message.modelNumber !== 0) {
+      writer.uint32(40).uint32(message.modelNumber);
     }
     return writer;
   },
@@ -932,7 +961,7 @@ export const LoadModelRequest: MessageFns<LoadModelRequest> = {
               break;
             }
 
-            message.patientId = reader.string();
+            message.keyId = Buffer.from(reader.bytes());
             continue;
           }
           case 2: {
@@ -959,6 +988,14 @@ export const LoadModelRequest: MessageFns<LoadModelRequest> = {
             message.providerShare.push(Buffer.from(reader.bytes()));
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.modelNumber = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -976,10 +1013,11 @@ export const LoadModelRequest: MessageFns<LoadModelRequest> = {
   },
   fromPartial(object: DeepPartial<LoadModelRequest>): LoadModelRequest {
     const message = createBaseLoadModelRequest();
-    message.patientId = object.patientId ?? "";
+    message.keyId = object.keyId ?? Buffer.alloc(0);
     message.sealedShare = object.sealedShare ?? Buffer.alloc(0);
     message.providerKeyId = object.providerKeyId ?? Buffer.alloc(0);
     message.providerShare = object.providerShare?.map((e) => e) || [];
+    message.modelNumber = object.modelNumber ?? 0;
     return message;
   },
 };
