@@ -69,6 +69,13 @@ describe('retrying', () => {
     expect((await attempt(1, { random: lowest }, busy(4000))).pauses).toEqual([63]);
   });
 
+  it('waits for a budget as long as it takes, where it is told to try again at all', async () => {
+    const spent = duoveilError('BUDGET_EXCEEDED', 'spent', { retryAfterMs: 40_000 });
+    const isRetryable = () => true;
+    expect((await attempt(1, { random: lowest, isRetryable }, spent)).pauses).toEqual([40_000]);
+    expect(await attempt(1, {}, spent)).toMatchObject({ outcome: spent, tries: 1 });
+  });
+
   it('does not repeat what time cannot mend', async () => {
     const invalid = duoveilError('CIPHERTEXT_INVALID', 'no unit', { field: 'b' });
     expect(await attempt(1, {}, invalid)).toMatchObject({ outcome: invalid, tries: 1 });

@@ -218,7 +218,7 @@ describe('an audit log', () => {
 
   it('that is torn and damaged before does not open, and stays as it is', async () => {
     const { lines, file } = await written(3);
-    const text = `${lines[0] ?? ''}\n${lines[2] ?? ''}\n${'{"sequence":'}`;
+    const text = `${lines[0] ?? ''}\n${lines[2] ?? ''}\n{"sequence":`;
     await writeFile(file, text);
     await expect(AuditLog.open(file, clock)).rejects.toMatchObject(damaged);
     expect(await readFile(file, 'utf8')).toBe(text);

@@ -24,7 +24,15 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { packedKeys } from '../../src/local/packed.js';
 import { SeededRandom } from '../../src/local/randomness.js';
 import { schemaOfBits } from '../../src/local/schemas.js';
-import { call, codeOf, engine, shapeOf, startCsp, type CspPolicy, type TestCsp } from './support.js';
+import {
+  call,
+  codeOf,
+  engine,
+  shapeOf,
+  startCsp,
+  type CspPolicy,
+  type TestCsp,
+} from './support.js';
 
 const random = new SeededRandom('attacks/opening');
 const made = packedKeys(512, engine, random);

@@ -212,6 +212,26 @@ describe('a monitor', () => {
     expect(pauses).toEqual([200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 200, 400]);
   });
 
+  it('waits until there is budget again, and asks no sooner', async () => {
+    const patient = await enrolled(policyOf(SCHEMA, { window: 4 }));
+    for (const [i, row] of rowsOf(1, 5).entries()) await take(i + 1, row);
+    const suite = new ClearSuite();
+    const waits = [45_000, 7_200_000, 1];
+    suite.before = (what) => {
+      const retryAfterMs = what === 'score' ? waits.shift() : undefined;
+      if (retryAfterMs !== undefined) {
+        throw duoveilError('BUDGET_EXCEEDED', 'spent', { retryAfterMs });
+      }
+    };
+    const pauses: number[] = [];
+    const sleep: Sleep = (ms) => {
+      pauses.push(ms);
+      return Promise.resolve();
+    };
+    await run(patient, suite, { last: 5, sleep });
+    expect(pauses).toEqual([45_000, 7_200_000, 800]);
+  });
+
   it('goes on after a sample that cannot be scored, and does not learn from it', async () => {
     const policy = policyOf(SCHEMA, { window: 4, baseline: 'rolling', retrainEvery: 1 });
     const patient = await enrolled(policy);
