@@ -29,6 +29,7 @@ import { packedKeys } from '../../src/local/packed.js';
 import { SeededRandom } from '../../src/local/randomness.js';
 import { schemaOfBits } from '../../src/local/schemas.js';
 import { suspicions } from '../../src/statistics.js';
+import { accuracy, histogramOf, marginOf, shapesOf, type Look } from './classifier.js';
 import { engine } from './support.js';
 
 const random = new SeededRandom('attacks/distinguisher');
@@ -117,60 +118,15 @@ async function views(height: bigint): Promise<View[]> {
 const crossTermOf = (opened: readonly bigint[]) =>
   elementAt(opened, plan.crossTerm.plaintext) >> BigInt(plan.crossTerm.shift);
 
-/** What a classifier looks at. */
-type Look<Seen> = (seen: Seen) => readonly number[];
-
-/**
- * The share of views that nearest centroids put right: learned on the first half of each, in units of
- * each coordinate's deviation, tried on the second.
- */
-function accuracy<Seen>(left: readonly Seen[], right: readonly Seen[], look: Look<Seen>): number {
-  const [a, b] = [left.map(look), right.map(look)];
-  const half = Math.floor(a.length / 2);
-  const learned = [...a.slice(0, half), ...b.slice(0, half)];
-  const width = learned[0]?.length ?? 0;
-  const mean = (rows: readonly (readonly number[])[], j: number) =>
-    rows.reduce((sum, row) => sum + (row[j] ?? 0), 0) / rows.length;
-  const deviations = Array.from({ length: width }, (_, j) => {
-    const centre = mean(learned, j);
-    return (
-      Math.sqrt(
-        mean(
-          learned.map((row) => row.map((x) => (x - centre) ** 2)),
-          j,
-        ),
-      ) || 1
-    );
-  });
-  const centroids = [a, b].map((rows) => deviations.map((_, j) => mean(rows.slice(0, half), j)));
-  const distance = (row: readonly number[], centroid: readonly number[]) =>
-    row.reduce((sum, x, j) => sum + ((x - (centroid[j] ?? 0)) / (deviations[j] ?? 1)) ** 2, 0);
-  const isLeft = (row: readonly number[]) =>
-    distance(row, centroids[0] ?? []) < distance(row, centroids[1] ?? []);
-  const tried = [a.slice(half), b.slice(half)] as const;
-  const hits = tried[0].filter(isLeft).length + tried[1].filter((row) => !isLeft(row)).length;
-  return hits / (tried[0].length + tried[1].length);
-}
-
-/** Size, length in bits and lowest byte of each of several values. */
-const shapeOf = (values: readonly bigint[]): number[] =>
-  values.flatMap((value) => [Number(value), bitLength(value), Number(value % 256n)]);
-
-const histogram = (bytes: Uint8Array): number[] => {
-  const counts = Array<number>(256).fill(0);
-  for (const byte of bytes) counts[byte] = (counts[byte] ?? 0) + 1;
-  return counts;
-};
-
-/** Five standard deviations of what guessing scores on half of the views of both. */
-const MARGIN = 2.5 / Math.sqrt(SCORES);
+const MARGIN = marginOf(2 * SCORES);
 
 const FIELDS: Readonly<Record<string, Look<View>>> = {
-  'the slots that the CSP opens': ({ opened }) => shapeOf(opened),
-  "the CSP's share of the comparison": ({ cspShare }) => shapeOf([cspShare]),
-  'what the service provider opens': ({ answer }) => shapeOf([answer]),
-  "the service provider's share of the comparison": ({ providerShare }) => shapeOf([providerShare]),
-  'the bytes of request and answer': ({ bytes }) => histogram(bytes),
+  'the slots that the CSP opens': ({ opened }) => shapesOf(opened),
+  "the CSP's share of the comparison": ({ cspShare }) => shapesOf([cspShare]),
+  'what the service provider opens': ({ answer }) => shapesOf([answer]),
+  "the service provider's share of the comparison": ({ providerShare }) =>
+    shapesOf([providerShare]),
+  'the bytes of request and answer': ({ bytes }) => histogramOf(bytes),
   'the bytes in their places': ({ bytes }) => [...bytes],
 };
 
@@ -231,7 +187,7 @@ describe('the same two patients, played by broken parties', () => {
       accuracy(
         await openedUnder(masks, HEIGHTS[0]),
         await openedUnder(masks, HEIGHTS[1]),
-        (slots) => shapeOf(slots),
+        (slots) => shapesOf(slots),
       );
     expect(await run(() => [])).toBe(1);
     expect(Math.abs((await run(fresh)) - 0.5)).toBeLessThan(MARGIN);
