@@ -38,7 +38,7 @@ export interface ErrorDetails {
   SESSION_NOT_OPEN: NoDetails;
   /** This output is switched off where it would be computed. */
   OUTPUT_NOT_ALLOWED: { readonly output: string };
-  /** The budget of scores for this patient, or this service provider, is spent. */
+  /** The budget of this patient, or of this service provider, is spent. */
   BUDGET_EXCEEDED: { readonly retryAfterMs: number };
   /** A ciphertext is out of range, not a unit, or outside the group. */
   CIPHERTEXT_INVALID: { readonly field: string };

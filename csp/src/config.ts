@@ -47,15 +47,15 @@ export const cspSettings = z.strictObject({
     .boolean()
     .default(false)
     .describe('let service providers learn distances: distance output and the reference suite'),
-  patientPerMinute: count(120, 'scores that a patient may have a minute; 0 for no bound'),
-  patientPerDay: count(100_000, 'scores that a patient may have a day; 0 for no bound'),
+  patientPerMinute: count(120, 'charged calls that a patient may have a minute; 0 for no bound'),
+  patientPerDay: count(100_000, 'charged calls that a patient may have a day; 0 for no bound'),
   providerPerMinute: count(
     60_000,
-    'scores that a service provider may have a minute; 0 for no bound',
+    'charged calls that a service provider may have a minute; 0 for no bound',
   ),
   providerPerDay: count(
     10_000_000,
-    'scores that a service provider may have a day; 0 for no bound',
+    'charged calls that a service provider may have a day; 0 for no bound',
   ),
 });
 
