@@ -40,7 +40,7 @@ describe('docs/configuration.md', () => {
       const options = optionsOf(subcommand(group(), name));
       const expected = options.map(({ flag, variable }, i) => {
         const [key = '', setting] = Object.entries(schema.shape)[i] ?? [];
-        const secret = flag.endsWith('-file') && key === 'passphrase';
+        const secret = flag.endsWith('-file') && !key.endsWith('File');
         return [flag, variable, secret ? `${key}File` : key, defaultOf(setting)];
       });
       expect(documented).toEqual(expected);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { openStore } from '../../service-provider/src/store/index.js';
+import { keepStoreKey, openStore } from '../../service-provider/src/store/index.js';
 import { CspProxy } from '../src/faults/csp-proxy.js';
 import type { PassingCall } from '../src/faults/csp-proxy.js';
 import { replay } from '../src/oracle/index.js';
@@ -208,7 +208,11 @@ describe('parties that are killed', () => {
       expect(distinct).toEqual({ ciphertexts: openings.count, values: openings.count });
 
       await servers.stop();
-      const store = await openStore(servers.spDatabase, await deployment.parameters());
+      const store = await openStore(
+        servers.spDatabase,
+        await deployment.parameters(),
+        await keepStoreKey(servers.spDatabase),
+      );
       const decided = expected.filter((row) => !('skipped' in row)).length;
       expect(await store.samples.last(PATIENT)).toBe(decided);
       expect(await store.decisions.list(PATIENT, 1, rows)).toHaveLength(decided);

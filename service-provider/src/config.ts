@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { serverSettings } from '@duoveil/common/runtime';
+import { secretSetting, serverSettings } from '@duoveil/common/runtime';
 
 /** Settings of the service provider: by flag, environment (`DUOVEIL_…`) or YAML file. */
 export const spSettings = z.strictObject({
@@ -16,6 +16,8 @@ export const spSettings = z.strictObject({
     .describe('accept patients with distance output or the reference suite'),
   /** The store's file. */
   database: z.string().min(1).describe('file of the embedded database; made if it is not there'),
+  /** Seals what the database must not tell. */
+  storeKey: secretSetting('file of the key that seals decisions and models').optional(),
 });
 
 export type SpSettings = z.output<typeof spSettings>;

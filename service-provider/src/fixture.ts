@@ -14,6 +14,7 @@ import { createPortableEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import { parsePatientId, silentLogger } from '@duoveil/common/runtime';
 import type { CallContext, Identity, PatientId } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
 import type { IngestRequest, Sample } from '@duoveil/proto';
 
 import { openStore } from './store/index.js';
@@ -93,9 +94,12 @@ export async function testPatient(
   };
 }
 
+/** A key of the store, for all to see. */
+export const STORE_KEY = new Secret(new Uint8Array(32).fill(7));
+
 /** A store in memory. */
 export async function memoryStore(parameters: PublicParameters): Promise<Store> {
-  return openStore(':memory:', parameters);
+  return openStore(':memory:', parameters, STORE_KEY);
 }
 
 /** A call from a patient's gateway. */

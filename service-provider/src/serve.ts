@@ -22,6 +22,7 @@ import {
   writeFileAtomic,
   type Logger,
 } from '@duoveil/common/runtime';
+import type { Secret } from '@duoveil/common/secret';
 import {
   EnrolmentServiceService,
   IngestServiceService,
@@ -42,7 +43,7 @@ import { statistics } from './handlers/statistics.js';
 import { Monitors } from './monitor/monitors.js';
 import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
-import { openStore } from './store/index.js';
+import { keepStoreKey, openStore, parseStoreKey } from './store/index.js';
 
 /** Largest message either way: 32 blinded operations at 8,192 bits stay well below. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -77,7 +78,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   requireSecureBits(parameters.bits, settings.insecureKeyBits);
 
   const bcp = new Bcp(parameters, engine);
-  const store = await openStore(settings.database, parameters);
+  const store = await openStore(settings.database, parameters, await storeKeyOf(settings));
   const packed: PackedEnvironment = {
     bcp,
     cspKey: new AdditiveKey(parameters, engine),
@@ -148,6 +149,13 @@ export async function serve(settings: SpSettings): Promise<void> {
   csp.close();
   await store.close();
   await engine.close();
+}
+
+/** The key that was given, or else the one beside the database. */
+function storeKeyOf({ database, storeKey }: SpSettings): Promise<Secret<Uint8Array>> {
+  return storeKey === undefined
+    ? keepStoreKey(database)
+    : Promise.resolve(parseStoreKey(storeKey, 'storeKey'));
 }
 
 /** Whatever the first training and score would otherwise wait for; that they can do without. */

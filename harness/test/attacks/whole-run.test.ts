@@ -83,7 +83,8 @@ async function record(): Promise<Recorded> {
   const provider = new ProviderIdentity(keys.own, connection);
   const session = new TransferSession(connection, random);
   const file = join(directory, 'store.db');
-  const store = await openStore(file, bcp.parameters);
+  const storeKey = new Secret(random.bytes(32));
+  const store = await openStore(file, bcp.parameters, storeKey);
   const id = parsePatientId('ward-3.bed-12', 'patient');
   const proof = await provePossession(bcp, keys.keys, id, random);
   const policy = parsePolicy(

@@ -192,6 +192,26 @@ describe.each(policies)('a monitor, $baseline, $window, every $retrainEvery', (p
 });
 
 describe('a monitor', () => {
+  it.each([
+    // The window stays, for the day when its patient gets another key.
+    { baseline: 'fixed', window: 5, retrainEvery: 0 } as const,
+    { baseline: 'rolling', window: 5, retrainEvery: 3 } as const,
+  ])('holds the ciphertexts that trainings need, $baseline', async (fields) => {
+    const patient = await enrolled(policyOf(SCHEMA, fields));
+    for (const [i, row] of rowsOf(1, 40).entries()) await take(i + 1, row);
+    const suite = new ClearSuite();
+    await run(patient, suite, { last: 40 });
+    const held: number[] = [];
+    for (let sequence = 1; sequence <= 40; sequence += 1) {
+      if ((await store.samples.find(PATIENT, sequence)) !== undefined) held.push(sequence);
+    }
+    // Without a gap where an outlier was.
+    const oldest = suite.trainings.at(-1)?.[0] ?? 0;
+    const count = fields.baseline === 'fixed' ? fields.window : 41 - oldest;
+    expect(held).toEqual(Array.from({ length: count }, (_, i) => oldest + i));
+    expect(oldest).toBeGreaterThan(fields.baseline === 'fixed' ? 0 : 10);
+  });
+
   it('pauses ever longer while a step fails, and shortly again after it did not', async () => {
     const patient = await enrolled(policyOf(SCHEMA, { window: 4 }));
     for (const [i, row] of rowsOf(1, 6).entries()) await take(i + 1, row);

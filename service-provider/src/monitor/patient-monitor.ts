@@ -2,6 +2,7 @@ import { isOutlier, toNumber } from '@duoveil/common/encoding';
 import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
 import type { Clock, Logger, Sleep } from '@duoveil/common/runtime';
 
+import { isAccepted } from '../store/index.js';
 import type { Decision, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import type { Bell } from './bell.js';
 import type { PatientSuite, Score } from './suite.js';
@@ -30,6 +31,8 @@ interface Position {
   model: StoredModel | undefined;
   /** Samples accepted since that model was trained, or since the beginning. */
   accepted: number;
+  /** The last accepted samples, at most `window`, ascending: what a training would be on now. */
+  window: readonly number[];
 }
 
 /**
@@ -78,10 +81,16 @@ export class PatientMonitor {
     const { id } = this.#patient;
     const { decisions, models } = this.#environment.store;
     const model = await models.latest(id);
+    const decided = await decisions.last(id);
+    if (!this.#learns(model)) return { decided, model, accepted: 0, window: [] };
+    const { window } = this.#patient.policy;
+    const trained = model?.throughSequence ?? 0;
+    const accepted = await decisions.accepted(id, window, trained);
     return {
-      decided: await decisions.last(id),
+      decided,
       model,
-      accepted: await decisions.acceptedAfter(id, model?.throughSequence ?? 0),
+      accepted: accepted.filter((sequence) => sequence > trained).length,
+      window: accepted.slice(-window),
     };
   }
 
@@ -98,16 +107,20 @@ export class PatientMonitor {
     return true;
   }
 
+  /** Is there a training to come? */
+  #learns(model: StoredModel | undefined): boolean {
+    return model === undefined || this.#patient.policy.baseline === 'rolling';
+  }
+
   #trainingIsDue({ model, accepted }: Position): boolean {
-    const { window, baseline, retrainEvery } = this.#patient.policy;
-    if (model === undefined) return accepted >= window;
-    return baseline === 'rolling' && accepted >= retrainEvery;
+    const { window, retrainEvery } = this.#patient.policy;
+    return this.#learns(model) && accepted >= (model === undefined ? window : retrainEvery);
   }
 
   async #train(position: Position): Promise<void> {
     const { store, clock, logger } = this.#environment;
-    const { id, policy } = this.#patient;
-    const samples = await store.samples.lastAccepted(id, policy.window);
+    const { id } = this.#patient;
+    const samples = await store.samples.all(id, position.window);
     const startedMs = clock.monotonicMs();
     const number = (position.model?.number ?? 0) + 1;
     const content = await this.#suite.train(samples, number);
@@ -117,7 +130,7 @@ export class PatientMonitor {
       content,
       trainMs: clock.monotonicMs() - startedMs,
     };
-    await store.models.insert(id, model, this.#keptWith(model), clock.now());
+    await store.models.insert(id, model, position.window[0] ?? 1, clock.now());
     position.model = model;
     position.accepted = 0;
     logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
@@ -132,14 +145,16 @@ export class PatientMonitor {
           ? { kind: 'learning' }
           : await this.#score(position.model, sample),
     };
-    await store.decisions.insert(
-      this.#patient.id,
-      decision,
-      this.#keptWith(position.model),
-      clock.now(),
-    );
+    const keep = this.#learns(position.model);
+    await store.decisions.insert(this.#patient.id, decision, keep, clock.now());
     position.decided = sample.sequence;
-    if (isAccepted(decision)) position.accepted += 1;
+    if (isAccepted(decision.outcome)) this.#accept(position, sample.sequence);
+  }
+
+  #accept(position: Position, sequence: number): void {
+    if (!this.#learns(position.model)) return;
+    position.accepted += 1;
+    position.window = [...position.window, sequence].slice(-this.#patient.policy.window);
   }
 
   async #score(model: StoredModel, sample: StoredSample): Promise<Decision['outcome']> {
@@ -170,12 +185,6 @@ export class PatientMonitor {
     };
   }
 
-  /** How many accepted samples' ciphertexts a later training will need. */
-  #keptWith(model: StoredModel | undefined): number {
-    const { window, baseline } = this.#patient.policy;
-    return model === undefined || baseline === 'rolling' ? window : 0;
-  }
-
   #report(error: unknown, pauseMs: number): void {
     const known = toDuoveilError(error);
     const level = isDuoveilError(known, 'INTERNAL') ? 'error' : 'warn';
@@ -194,8 +203,4 @@ function isAborted(signal: AbortSignal): boolean {
 /** A spent budget is there again after a time that the CSP tells: before, asking is of no use. */
 function budgetPauseMs(error: unknown): number {
   return isDuoveilError(error, 'BUDGET_EXCEEDED') ? error.details.retryAfterMs : 0;
-}
-
-function isAccepted({ outcome }: Decision): boolean {
-  return outcome.kind === 'learning' || (outcome.kind === 'scored' && !outcome.outlier);
 }

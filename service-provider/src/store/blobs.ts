@@ -2,9 +2,11 @@ import { ciphertextOf, type Ciphertext, type PublicParameters } from '@duoveil/c
 import { duoveilError } from '@duoveil/common/errors';
 import { bytesFromInteger, integerFromBytes } from '@duoveil/common/random';
 
-/** A column of bytes as the driver returns it: SQLite's gives an `ArrayBuffer`. */
+/** A column of bytes as the driver returns it: SQLite's gives an `ArrayBuffer`, PostgreSQL's a `Buffer`. */
 export function bytesOf(column: Uint8Array | ArrayBuffer): Uint8Array {
-  return column instanceof Uint8Array ? column : new Uint8Array(column);
+  return column instanceof ArrayBuffer
+    ? new Uint8Array(column)
+    : new Uint8Array(column.buffer, column.byteOffset, column.byteLength);
 }
 
 /** Ciphertexts one behind the other, each as `A` then `B` at the width of the parameters. */

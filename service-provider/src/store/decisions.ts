@@ -1,27 +1,11 @@
 import type { PatientId } from '@duoveil/common/runtime';
 
+import { bytesOf } from './blobs.js';
 import { storing, type Connection } from './database.js';
 import type { GroupCommit } from './group-commit.js';
+import { decodeOutcome, encodeOutcome, isAccepted, type Outcome } from './outcomes.js';
 import { forgetCiphertexts } from './samples.js';
-import type { DecisionRow } from './tables.js';
-
-/** What was found for one sample. */
-export type Outcome =
-  | { readonly kind: 'learning' }
-  | {
-      readonly kind: 'scored';
-      readonly outlier: boolean;
-      /** What was learnt: `MD²`, the exact rational rounded once, or a level. */
-      readonly statistic:
-        | { readonly kind: 'distance'; readonly squaredDistance: number }
-        | { readonly kind: 'level'; readonly level: number };
-      /** The number of the model that it was scored against. */
-      readonly model: number;
-      /** From the moment the sample was taken up to the decision, in milliseconds. */
-      readonly latencyMs: number;
-    }
-  /** The ciphertext holds no sample of the patient's schema: nothing can be said of it. */
-  | { readonly kind: 'unscorable' };
+import type { Place, Seal } from './seal.js';
 
 /** The outcome for one sample of a patient's series. */
 export interface Decision {
@@ -29,14 +13,22 @@ export interface Decision {
   readonly outcome: Outcome;
 }
 
-/** Reads and writes decisions. Each is written once: a second one for the same sample is refused by the key. */
+/** Decisions that are opened at once on the way back through a series. */
+const PAGE = 256;
+
+/**
+ * Reads and writes decisions, sealed: what was decided is known to this process and not to the
+ * database. Each is written once: a second one for the same sample is refused by the key.
+ */
 export class DecisionStore {
   readonly #db: Connection;
   readonly #commits: GroupCommit;
+  readonly #seal: Seal;
 
-  constructor(db: Connection, commits: GroupCommit) {
+  constructor(db: Connection, commits: GroupCommit, seal: Seal) {
     this.#db = db;
     this.#commits = commits;
+    this.#seal = seal;
   }
 
   /** The last sequence number that has a decision; 0 where there is none. */
@@ -51,50 +43,44 @@ export class DecisionStore {
     });
   }
 
-  /** How many samples after a sequence number were accepted: used to learn, or scored and no outlier. */
-  async acceptedAfter(patient: PatientId, sequence: number): Promise<number> {
-    return storing(async () => {
-      const row = await this.#db
-        .selectFrom('decisions')
-        .select((builder) => builder.fn.countAll().as('count'))
-        .where('patient', '=', patient)
-        .where('sequence', '>', sequence)
-        .where((is) => is.or([is('outcome', '=', 'learning'), is('outlier', '=', 0)]))
-        .executeTakeFirst();
-      return Number(row?.count ?? 0);
-    });
+  /**
+   * The sequence numbers of accepted samples, ascending: at least the last `count` of them and all
+   * above `after`, as far as there are so many. The database cannot tell which they are: decisions
+   * are opened from the last one back.
+   */
+  async accepted(patient: PatientId, count: number, after: number): Promise<number[]> {
+    const found: number[] = [];
+    let before = Infinity;
+    while (before > 1 && (found.length < count || before > after + 1)) {
+      const page = await this.#pageBefore(patient, before);
+      for (const { sequence, outcome } of page) if (isAccepted(outcome)) found.push(sequence);
+      if (page.length < PAGE) break;
+      before = page.at(-1)?.sequence ?? 1;
+    }
+    return found.reverse();
   }
 
   /**
-   * Write a decision down, and forget the ciphertexts that nothing will need any more, in one
-   * transaction.
-   * @param keep how many accepted samples a later training will need; 0 where there is none.
+   * Write a decision down, and forget the sample's ciphertexts where nothing will need them any more,
+   * in one transaction.
+   * @param keep may a training need them? Whether it was an outlier must make no difference to this.
    */
   async insert(
     patient: PatientId,
     { sequence, outcome }: Decision,
-    keep: number,
+    keep: boolean,
     now: Date,
   ): Promise<void> {
-    const scored = outcome.kind === 'scored' ? outcome : undefined;
+    const row = {
+      patient,
+      sequence,
+      sealed_outcome: this.#seal.close(encodeOutcome(outcome), placeOf(patient, sequence)),
+      decided_at: now.toISOString(),
+    };
     await storing(() =>
       this.#commits.write(async (transaction) => {
-        await transaction
-          .insertInto('decisions')
-          .values({
-            patient,
-            sequence,
-            outcome: outcome.kind,
-            outlier: scored === undefined ? null : Number(scored.outlier),
-            squared_distance:
-              scored?.statistic.kind === 'distance' ? scored.statistic.squaredDistance : null,
-            level: scored?.statistic.kind === 'level' ? scored.statistic.level : null,
-            model: scored?.model ?? null,
-            latency_ms: scored?.latencyMs ?? null,
-            decided_at: now.toISOString(),
-          })
-          .execute();
-        await forgetCiphertexts(transaction, patient, sequence, keep);
+        await transaction.insertInto('decisions').values(row).execute();
+        if (!keep) await forgetCiphertexts(transaction, patient, sequence, sequence);
       }),
     );
   }
@@ -104,27 +90,41 @@ export class DecisionStore {
     return storing(async () => {
       const rows = await this.#db
         .selectFrom('decisions')
-        .selectAll()
+        .select(['sequence', 'sealed_outcome'])
         .where('patient', '=', patient)
         .where('sequence', '>=', fromSequence)
         .orderBy('sequence')
         .limit(limit)
         .execute();
-      return rows.map((row) => ({ sequence: row.sequence, outcome: outcomeOf(row) }));
+      return rows.map((row) => this.#opened(patient, row));
     });
+  }
+
+  /** The last decisions below a sequence number, the last one first. */
+  async #pageBefore(patient: PatientId, before: number): Promise<Decision[]> {
+    return storing(async () => {
+      const rows = await this.#db
+        .selectFrom('decisions')
+        .select(['sequence', 'sealed_outcome'])
+        .where('patient', '=', patient)
+        .$if(before !== Infinity, (query) => query.where('sequence', '<', before))
+        .orderBy('sequence', 'desc')
+        .limit(PAGE)
+        .execute();
+      return rows.map((row) => this.#opened(patient, row));
+    });
+  }
+
+  #opened(
+    patient: PatientId,
+    row: { readonly sequence: number; readonly sealed_outcome: Uint8Array },
+  ): Decision {
+    const { sequence } = row;
+    const bytes = this.#seal.open(bytesOf(row.sealed_outcome), placeOf(patient, sequence));
+    return { sequence, outcome: decodeOutcome(bytes) };
   }
 }
 
-function outcomeOf(row: DecisionRow): Outcome {
-  if (row.outcome !== 'scored') return { kind: row.outcome };
-  return {
-    kind: 'scored',
-    outlier: row.outlier === 1,
-    statistic:
-      row.level === null
-        ? { kind: 'distance', squaredDistance: row.squared_distance ?? NaN }
-        : { kind: 'level', level: row.level },
-    model: row.model ?? 0,
-    latencyMs: row.latency_ms ?? 0,
-  };
+function placeOf(patient: PatientId, sequence: number): Place {
+  return { kind: 'outcome', patient, number: sequence };
 }

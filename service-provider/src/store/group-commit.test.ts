@@ -23,47 +23,40 @@ describe('commits in groups', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  const parameters = (digest: string) => ({
-    digest,
-    family: 'residue',
-    modulus: Buffer.alloc(1),
-    generator: Buffer.alloc(1),
-  });
+  const check = (id: number) => ({ id, sealed_check: Buffer.alloc(1) });
 
-  const write = (...digests: string[]): Promise<void> =>
+  const write = (...ids: number[]): Promise<void> =>
     commits.write(async (transaction) => {
-      for (const digest of digests) {
-        await transaction.insertInto('parameters').values(parameters(digest)).execute();
-      }
+      for (const id of ids) await transaction.insertInto('store_key').values(check(id)).execute();
     });
 
-  const written = async (): Promise<string[]> => {
-    const rows = await db.selectFrom('parameters').select('digest').orderBy('digest').execute();
-    return rows.map(({ digest }) => digest);
+  const written = async (): Promise<number[]> => {
+    const rows = await db.selectFrom('store_key').select('id').orderBy('id').execute();
+    return rows.map(({ id }) => id);
   };
 
   test('what comes together is written, all of it', async () => {
-    await Promise.all([write('a'), write('b'), write('c', 'd')]);
-    expect(await written()).toEqual(['a', 'b', 'c', 'd']);
+    await Promise.all([write(1), write(2), write(3, 4)]);
+    expect(await written()).toEqual([1, 2, 3, 4]);
   });
 
   test('what comes while others are committed is written next', async () => {
-    const first = write('a');
+    const first = write(1);
     await new Promise(setImmediate);
-    await Promise.all([first, write('b')]);
-    expect(await written()).toEqual(['a', 'b']);
+    await Promise.all([first, write(2)]);
+    expect(await written()).toEqual([1, 2]);
   });
 
   test('what fails leaves nothing behind and takes nobody along', async () => {
-    const outcomes = await Promise.allSettled([write('a'), write('b', 'a'), write('c')]);
+    const outcomes = await Promise.allSettled([write(1), write(2, 1), write(3)]);
     expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-    expect(await written()).toEqual(['a', 'c']);
-    await write('d');
-    expect(await written()).toEqual(['a', 'c', 'd']);
+    expect(await written()).toEqual([1, 3]);
+    await write(4);
+    expect(await written()).toEqual([1, 3, 4]);
   });
 
   test('one that fails alone is refused with its own reason', async () => {
-    await write('a');
-    await expect(write('a')).rejects.toThrow(/UNIQUE/);
+    await write(1);
+    await expect(write(1)).rejects.toThrow(/UNIQUE/);
   });
 });

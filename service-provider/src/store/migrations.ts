@@ -4,10 +4,16 @@ const first: Migration = {
   async up(db: Kysely<unknown>): Promise<void> {
     await db.schema
       .createTable('parameters')
-      .addColumn('digest', 'text', (column) => column.primaryKey())
+      .addColumn('id', 'integer', (column) => column.primaryKey())
+      .addColumn('digest', 'text', (column) => column.notNull())
       .addColumn('family', 'text', (column) => column.notNull())
       .addColumn('modulus', 'blob', (column) => column.notNull())
       .addColumn('generator', 'blob', (column) => column.notNull())
+      .execute();
+    await db.schema
+      .createTable('store_key')
+      .addColumn('id', 'integer', (column) => column.primaryKey())
+      .addColumn('sealed_check', 'blob', (column) => column.notNull())
       .execute();
     await db.schema
       .createTable('patients')
@@ -22,7 +28,7 @@ const first: Migration = {
     await db.schema
       .createTable('samples')
       .addColumn('patient', 'text', (column) => column.notNull().references('patients.id'))
-      .addColumn('sequence', 'integer', (column) => column.notNull())
+      .addColumn('sequence', 'bigint', (column) => column.notNull())
       .addColumn('digest', 'blob', (column) => column.notNull())
       .addColumn('ciphertexts', 'blob')
       .addColumn('received_at', 'text', (column) => column.notNull())
@@ -39,22 +45,16 @@ const first: Migration = {
       .createTable('models')
       .addColumn('patient', 'text', (column) => column.notNull().references('patients.id'))
       .addColumn('number', 'integer', (column) => column.notNull())
-      .addColumn('through_sequence', 'integer', (column) => column.notNull())
-      .addColumn('content', 'blob', (column) => column.notNull())
-      .addColumn('train_ms', 'real', (column) => column.notNull())
+      .addColumn('sealed_notice', 'blob', (column) => column.notNull())
+      .addColumn('sealed_content', 'blob', (column) => column.notNull())
       .addColumn('trained_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('models_key', ['patient', 'number'])
       .execute();
     await db.schema
       .createTable('decisions')
       .addColumn('patient', 'text', (column) => column.notNull())
-      .addColumn('sequence', 'integer', (column) => column.notNull())
-      .addColumn('outcome', 'text', (column) => column.notNull())
-      .addColumn('outlier', 'integer')
-      .addColumn('squared_distance', 'real')
-      .addColumn('level', 'integer')
-      .addColumn('model', 'integer')
-      .addColumn('latency_ms', 'real')
+      .addColumn('sequence', 'bigint', (column) => column.notNull())
+      .addColumn('sealed_outcome', 'blob', (column) => column.notNull())
       .addColumn('decided_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('decisions_key', ['patient', 'sequence'])
       .addForeignKeyConstraint('decisions_sample', ['patient', 'sequence'], 'samples', [

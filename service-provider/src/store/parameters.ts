@@ -11,18 +11,20 @@ import { storing, type Connection } from './database.js';
  */
 export async function bindParameters(db: Connection, parameters: PublicParameters): Promise<void> {
   await storing(async () => {
-    const row = await db.selectFrom('parameters').select('digest').executeTakeFirst();
-    if (row === undefined) {
-      await db
-        .insertInto('parameters')
-        .values({
-          digest: parameters.digest,
-          family: parameters.family,
-          modulus: bytesFromInteger(parameters.modulus, parameters.plaintextBytes),
-          generator: bytesFromInteger(parameters.generator, parameters.elementBytes),
-        })
-        .execute();
-    } else if (row.digest !== parameters.digest) {
+    // Of several that start at the same time, the first one's are the ones that count.
+    await db
+      .insertInto('parameters')
+      .values({
+        id: 1,
+        digest: parameters.digest,
+        family: parameters.family,
+        modulus: bytesFromInteger(parameters.modulus, parameters.plaintextBytes),
+        generator: bytesFromInteger(parameters.generator, parameters.elementBytes),
+      })
+      .onConflict((conflict) => conflict.column('id').doNothing())
+      .execute();
+    const row = await db.selectFrom('parameters').select('digest').executeTakeFirstOrThrow();
+    if (row.digest !== parameters.digest) {
       throw duoveilError(
         'PARAMETERS_MISMATCH',
         `the store holds ciphertexts under the parameters ${row.digest}: use the CSP that has them, or another store`,

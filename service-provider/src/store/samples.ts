@@ -1,4 +1,5 @@
 import type { Ciphertext, PublicParameters } from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf, packCiphertexts, unpackCiphertexts } from './blobs.js';
@@ -84,15 +85,24 @@ export class SampleStore {
     });
   }
 
-  /** The last `count` accepted samples, oldest first: the window of a training. */
-  async lastAccepted(patient: PatientId, count: number): Promise<StoredSample[]> {
+  /**
+   * Samples by their sequence numbers, in ascending order.
+   * @throws DuoveilError `STORAGE_FAILED` where one is not held any more
+   */
+  async all(patient: PatientId, sequences: readonly number[]): Promise<StoredSample[]> {
     return storing(async () => {
-      const rows = await acceptedSamples(this.#db, patient)
-        .select(['samples.sequence', 'samples.ciphertexts'])
-        .orderBy('samples.sequence', 'desc')
-        .limit(count)
+      const rows = await this.#db
+        .selectFrom('samples')
+        .select(['sequence', 'ciphertexts'])
+        .where('patient', '=', patient)
+        .where('sequence', 'in', sequences)
+        .where('ciphertexts', 'is not', null)
+        .orderBy('sequence')
         .execute();
-      return rows.reverse().map(({ sequence, ciphertexts }) => ({
+      if (rows.length !== sequences.length) {
+        throw duoveilError('STORAGE_FAILED', 'the store lacks samples that a training needs');
+      }
+      return rows.map(({ sequence, ciphertexts }) => ({
         sequence,
         ciphertexts: unpackCiphertexts(ciphertexts ?? new Uint8Array(), this.#parameters),
       }));
@@ -101,38 +111,21 @@ export class SampleStore {
 }
 
 /**
- * Forget the ciphertexts of decided samples that no training will need again: all but the last
- * `keep` accepted ones. The rows stay, so that a repeated sample is still recognised.
+ * Forget the ciphertexts of the samples from one number through another. The rows stay, so that a
+ * repeated sample is still recognised.
  */
 export async function forgetCiphertexts(
   db: Connection,
   patient: PatientId,
-  throughSequence: number,
-  keep: number,
+  from: number,
+  through: number,
 ): Promise<void> {
-  const kept = acceptedSamples(db, patient)
-    .select('samples.sequence')
-    .orderBy('samples.sequence', 'desc')
-    .limit(keep);
   await db
     .updateTable('samples')
     .set({ ciphertexts: null })
     .where('patient', '=', patient)
-    .where('sequence', '<=', throughSequence)
+    .where('sequence', '>=', from)
+    .where('sequence', '<=', through)
     .where('ciphertexts', 'is not', null)
-    .where('sequence', 'not in', kept)
     .execute();
-}
-
-/** Accepted: used to learn, or scored and not an outlier. */
-function acceptedSamples(db: Connection, patient: PatientId) {
-  return db
-    .selectFrom('samples')
-    .innerJoin('decisions', (join) =>
-      join
-        .onRef('decisions.patient', '=', 'samples.patient')
-        .onRef('decisions.sequence', '=', 'samples.sequence'),
-    )
-    .where('samples.patient', '=', patient)
-    .where((is) => is.or([is('outcome', '=', 'learning'), is('outlier', '=', 0)]));
 }

@@ -6,10 +6,11 @@ import { runInNewContext } from 'node:vm';
 
 import { Bcp, ciphertextOf, publicParameters } from '@duoveil/common/bcp';
 import type { Ciphertext } from '@duoveil/common/bcp';
+import { systemRandom } from '@duoveil/common/random';
 import { sql } from 'kysely';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { engine, PATIENT, testParameters, testPatient } from '../fixture.js';
+import { engine, PATIENT, STORE_KEY, testParameters, testPatient } from '../fixture.js';
 import { openDatabase, type Connection } from './database.js';
 import { DecisionStore } from './decisions.js';
 import { GroupCommit } from './group-commit.js';
@@ -18,9 +19,11 @@ import type { Decision, Store } from './index.js';
 import { ModelStore } from './models.js';
 import { PatientStore } from './patients.js';
 import { SampleStore } from './samples.js';
+import { StoreSeal } from './seal.js';
 
 const parameters = await testParameters();
 const { patient } = await testPatient(new Bcp(parameters, engine));
+const seal = new StoreSeal(STORE_KEY, systemRandom);
 const now = new Date('2026-01-02T03:04:05.678Z');
 
 let directory: string;
@@ -38,7 +41,7 @@ const collectGarbage = runInNewContext('gc') as () => void;
 async function reopened(): Promise<Store> {
   return vi.waitFor(async () => {
     collectGarbage();
-    return openStore(file, parameters);
+    return openStore(file, parameters, STORE_KEY);
   });
 }
 
@@ -62,7 +65,7 @@ const scored = (sequence: number, outlier: boolean): Decision => ({
 });
 
 async function open(): Promise<Store> {
-  const store = await openStore(file, parameters);
+  const store = await openStore(file, parameters, STORE_KEY);
   await store.patients.keep(patient, now);
   return store;
 }
@@ -72,15 +75,15 @@ describe('a store', () => {
     const store = await open();
     await store.samples.append(PATIENT, sample(1), digest(1), now);
     await store.samples.append(PATIENT, sample(2), digest(2), now);
-    await store.decisions.insert(PATIENT, learning(1), 4, now);
-    await store.decisions.insert(PATIENT, scored(2, true), 4, now);
+    await store.decisions.insert(PATIENT, learning(1), true, now);
+    await store.decisions.insert(PATIENT, scored(2, true), true, now);
     const model = {
       number: 1,
       throughSequence: 2,
       content: new Uint8Array([7, 8, 0, 255]),
       trainMs: 12.25,
     };
-    await store.models.insert(PATIENT, model, 4, now);
+    await store.models.insert(PATIENT, model, 1, now);
     await store.close();
 
     const again = await reopened();
@@ -104,7 +107,7 @@ describe('a store', () => {
 
   it('is one process at a time', async () => {
     const store = await open();
-    await expect(openStore(file, parameters)).rejects.toMatchObject({
+    await expect(openStore(file, parameters, STORE_KEY)).rejects.toMatchObject({
       code: 'STORAGE_FAILED',
       message: expect.stringContaining('is another service provider running') as string,
     });
@@ -113,12 +116,14 @@ describe('a store', () => {
   });
 
   it('says what to look at where its file is none', async () => {
-    await expect(openStore(join(directory, 'a', 'b'), parameters)).rejects.toMatchObject({
-      code: 'STORAGE_FAILED',
-      message: expect.stringContaining('is its directory there') as string,
-    });
+    await expect(openStore(join(directory, 'a', 'b'), parameters, STORE_KEY)).rejects.toMatchObject(
+      {
+        code: 'STORAGE_FAILED',
+        message: expect.stringContaining('is its directory there') as string,
+      },
+    );
     await writeFile(file, 'no database, but long enough to be looked at. '.repeat(100));
-    await expect(openStore(file, parameters)).rejects.toMatchObject({
+    await expect(openStore(file, parameters, STORE_KEY)).rejects.toMatchObject({
       code: 'STORAGE_FAILED',
       message: 'the store failed: its file is no database',
     });
@@ -131,7 +136,7 @@ describe('a store', () => {
     const others = publicParameters('bcp03', modulus, generator);
     await vi.waitFor(async () => {
       collectGarbage();
-      await expect(openStore(file, others)).rejects.toMatchObject({
+      await expect(openStore(file, others, STORE_KEY)).rejects.toMatchObject({
         code: 'PARAMETERS_MISMATCH',
         details: { expected },
       });
@@ -144,17 +149,17 @@ describe('a store', () => {
     const failed = { code: 'STORAGE_FAILED' };
     const model = { number: 1, throughSequence: 1, content: new Uint8Array(9), trainMs: 1 };
     await store.samples.append(PATIENT, sample(1), digest(1), now);
-    await store.decisions.insert(PATIENT, learning(1), 4, now);
-    await store.models.insert(PATIENT, model, 4, now);
+    await store.decisions.insert(PATIENT, learning(1), true, now);
+    await store.models.insert(PATIENT, model, 1, now);
     await expect(store.samples.append(PATIENT, sample(1), digest(9), now)).rejects.toMatchObject(
       failed,
     );
-    await expect(store.decisions.insert(PATIENT, scored(1, true), 0, now)).rejects.toMatchObject(
-      failed,
-    );
-    await expect(store.models.insert(PATIENT, model, 0, now)).rejects.toMatchObject(failed);
+    await expect(
+      store.decisions.insert(PATIENT, scored(1, true), false, now),
+    ).rejects.toMatchObject(failed);
+    await expect(store.models.insert(PATIENT, model, 1, now)).rejects.toMatchObject(failed);
     // A decision needs a sample, a sample a patient.
-    await expect(store.decisions.insert(PATIENT, learning(2), 4, now)).rejects.toMatchObject(
+    await expect(store.decisions.insert(PATIENT, learning(2), true, now)).rejects.toMatchObject(
       failed,
     );
     // Nothing of what failed is left: the first sample is still held, too.
@@ -175,26 +180,60 @@ describe('a store', () => {
       return found.flatMap((one) => (one === undefined ? [] : [one.sequence]));
     };
     for (const sequence of [1, 2, 3]) {
-      await store.decisions.insert(PATIENT, learning(sequence), 3, now);
+      await store.decisions.insert(PATIENT, learning(sequence), true, now);
     }
+    // Outlier or not makes no difference to what is held.
+    await store.decisions.insert(PATIENT, scored(4, true), true, now);
+    await store.decisions.insert(PATIENT, scored(5, false), true, now);
     expect(await held()).toEqual([1, 2, 3, 4, 5, 6, 7]);
-    // An outlier is not learnt from; an accepted sample pushes the oldest one out.
-    await store.decisions.insert(PATIENT, scored(4, true), 3, now);
-    expect(await held()).toEqual([1, 2, 3, 5, 6, 7]);
-    await store.decisions.insert(PATIENT, scored(5, false), 3, now);
-    await store.decisions.insert(PATIENT, { sequence: 6, outcome: { kind: 'unscorable' } }, 3, now);
-    expect(await held()).toEqual([2, 3, 5, 7]);
-    expect((await store.samples.lastAccepted(PATIENT, 3)).map((one) => one.sequence)).toEqual([
+    const unscorable: Decision = { sequence: 6, outcome: { kind: 'unscorable' } };
+    await store.decisions.insert(PATIENT, unscorable, false, now);
+    expect(await held()).toEqual([1, 2, 3, 4, 5, 7]);
+    expect((await store.samples.all(PATIENT, [2, 3, 5])).map((one) => one.sequence)).toEqual([
       2, 3, 5,
     ]);
-    expect(await store.decisions.acceptedAfter(PATIENT, 0)).toBe(4);
-    expect(await store.decisions.acceptedAfter(PATIENT, 3)).toBe(1);
-    // With a fixed baseline nothing is needed once it is learnt; what is not decided on is.
     const model = { number: 1, throughSequence: 6, content: new Uint8Array(9), trainMs: 1 };
-    await store.models.insert(PATIENT, model, 0, now);
-    expect(await held()).toEqual([7]);
+    await store.models.insert(PATIENT, model, 3, now);
+    expect(await held()).toEqual([3, 4, 5, 7]);
+    await expect(store.samples.all(PATIENT, [2, 3, 5])).rejects.toMatchObject({
+      code: 'STORAGE_FAILED',
+    });
     expect(await store.samples.digest(PATIENT, 1)).toEqual(new Uint8Array(digest(1)));
     expect(await store.samples.last(PATIENT)).toBe(7);
+    await store.close();
+  });
+
+  it('tells which samples were accepted, as far back as is asked', async () => {
+    const store = await open();
+    // Every third is an outlier; more of them than are read at once.
+    for (let sequence = 1; sequence <= 600; sequence += 1) {
+      await store.samples.append(PATIENT, { sequence, ciphertexts: [] }, digest(1), now);
+      await store.decisions.insert(PATIENT, scored(sequence, sequence % 3 === 0), true, now);
+    }
+    const accepted = Array.from({ length: 600 }, (_, i) => i + 1).filter((n) => n % 3 !== 0);
+    expect((await store.decisions.accepted(PATIENT, 3, 600)).slice(-3)).toEqual([596, 598, 599]);
+    const all = await store.decisions.accepted(PATIENT, 1000, 600);
+    expect(all).toEqual(accepted);
+    const since = await store.decisions.accepted(PATIENT, 1, 100);
+    expect(since.filter((n) => n > 100)).toEqual(accepted.filter((n) => n > 100));
+    await store.close();
+  });
+
+  it('tells of the trainings after one, from a sample on', async () => {
+    const store = await open();
+    for (let number = 1; number <= 100; number += 1) {
+      const model = { number, throughSequence: 10 * number, content: digest(1), trainMs: number };
+      await store.models.insert(PATIENT, model, 1, now);
+    }
+    const numbers = async (after: number, from: number): Promise<number[]> =>
+      (await store.models.trainings(PATIENT, after, from)).map(({ number }) => number);
+    expect(await numbers(0, 0)).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+    expect(await numbers(97, 0)).toEqual([98, 99, 100]);
+    expect(await numbers(0, 981)).toEqual([99, 100]);
+    expect(await numbers(0, 1001)).toEqual([]);
+    expect(await store.models.trainings(PATIENT, 99, 1)).toEqual([
+      { number: 100, throughSequence: 1000, trainMs: 100 },
+    ]);
     await store.close();
   });
 
@@ -226,8 +265,8 @@ describe('a store without room', () => {
   it('says so, whatever is written, keeps what it has, and goes on when there is room', async () => {
     const commits = new GroupCommit(db);
     const samples = new SampleStore(db, commits, parameters);
-    const decisions = new DecisionStore(db, commits);
-    const models = new ModelStore(db);
+    const decisions = new DecisionStore(db, commits, seal);
+    const models = new ModelStore(db, commits, seal);
     let last = 0;
     const append = async (ciphertexts: Ciphertext[]): Promise<void> => {
       const next = { sequence: last + 1, ciphertexts };
@@ -244,10 +283,10 @@ describe('a store without room', () => {
     expect(await samples.last(PATIENT)).toBe(last);
     const content = new Uint8Array(20_000).fill(7);
     const model = { number: 1, throughSequence: last, content, trainMs: 1 };
-    await expect(models.insert(PATIENT, model, 0, now)).rejects.toMatchObject(full);
+    await expect(models.insert(PATIENT, model, 1, now)).rejects.toMatchObject(full);
     const decide = async (): Promise<void> => {
       for (let sequence = 1; sequence <= last; sequence += 1) {
-        await decisions.insert(PATIENT, learning(sequence), last, now);
+        await decisions.insert(PATIENT, learning(sequence), true, now);
       }
     };
     await expect(decide()).rejects.toMatchObject(full);
@@ -257,8 +296,8 @@ describe('a store without room', () => {
 
     await limit(false);
     await append([ciphertext(1)]);
-    await models.insert(PATIENT, model, last, now);
-    await decisions.insert(PATIENT, learning(decided + 1), last, now);
+    await models.insert(PATIENT, model, 1, now);
+    await decisions.insert(PATIENT, learning(decided + 1), true, now);
     expect(await samples.last(PATIENT)).toBe(last);
     expect(await decisions.last(PATIENT)).toBe(decided + 1);
     expect((await models.latest(PATIENT))?.content).toEqual(content);

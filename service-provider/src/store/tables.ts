@@ -1,11 +1,19 @@
-import type { Selectable } from 'kysely';
-
 /** The public parameters under which everything else in the store is encrypted: one row. */
 export interface ParametersTable {
+  /** Always 1. */
+  readonly id: number;
   readonly digest: string;
   readonly family: string;
   readonly modulus: Uint8Array;
   readonly generator: Uint8Array;
+}
+
+/** By which a wrong store key is noticed: one row. */
+export interface StoreKeyTable {
+  /** Always 1. */
+  readonly id: number;
+  /** A sealed nothing. */
+  readonly sealed_check: Uint8Array;
 }
 
 /** Enrolled patients. */
@@ -22,8 +30,9 @@ export interface PatientsTable {
 }
 
 /**
- * Samples in the order in which their gateway numbered them. The ciphertexts are forgotten as soon
- * as no scoring and no training can need them; the digest stays, to recognise a repeated sample.
+ * Samples in the order in which their gateway numbered them. The ciphertexts are forgotten once no
+ * scoring and no training can need them, by their number alone; the digest stays, to recognise a
+ * repeated sample.
  */
 export interface SamplesTable {
   readonly patient: string;
@@ -37,11 +46,10 @@ export interface SamplesTable {
 export interface ModelsTable {
   readonly patient: string;
   readonly number: number;
-  /** The last sample that had been decided when this model was trained. */
-  readonly through_sequence: number;
-  /** What the suite needs to score, in a form of its own. */
-  readonly content: Uint8Array;
-  readonly train_ms: number;
+  /** Sealed: after which sample it was trained, and how long that took. */
+  readonly sealed_notice: Uint8Array;
+  /** Sealed: what the suite needs to score, in a form of its own. */
+  readonly sealed_content: Uint8Array;
   readonly trained_at: string;
 }
 
@@ -49,25 +57,17 @@ export interface ModelsTable {
 export interface DecisionsTable {
   readonly patient: string;
   readonly sequence: number;
-  readonly outcome: 'learning' | 'scored' | 'unscorable';
-  /** 1 for an outlier, 0 for none, null where nothing was scored. */
-  readonly outlier: number | null;
-  /** With distance output: MD², rounded once. */
-  readonly squared_distance: number | null;
-  /** With level output. */
-  readonly level: number | null;
-  readonly model: number | null;
-  readonly latency_ms: number | null;
+  /** Sealed: what was decided, in the same number of bytes whatever it was. */
+  readonly sealed_outcome: Uint8Array;
   readonly decided_at: string;
 }
 
 /** All tables. */
 export interface Tables {
   readonly parameters: ParametersTable;
+  readonly store_key: StoreKeyTable;
   readonly patients: PatientsTable;
   readonly samples: SamplesTable;
   readonly models: ModelsTable;
   readonly decisions: DecisionsTable;
 }
-
-export type DecisionRow = Selectable<DecisionsTable>;

@@ -1,0 +1,89 @@
+import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+
+import { duoveilError } from '@duoveil/common/errors';
+import type { RandomSource } from '@duoveil/common/random';
+import type { Secret } from '@duoveil/common/secret';
+
+/** What a sealed value is. */
+export type SealedKind = 'outcome' | 'notice' | 'model' | 'check';
+
+/** Where a sealed value belongs: it opens there and nowhere else. */
+export interface Place {
+  readonly kind: SealedKind;
+  readonly patient: string;
+  /** The number of the sample, or of the model. */
+  readonly number: number;
+}
+
+/** Seals what the database must not tell, and opens it. */
+export interface Seal {
+  /** The same length for the same length of plaintext, whatever it says. */
+  close(plaintext: Uint8Array, place: Place): Buffer;
+  /** @throws DuoveilError `UNSEALING_FAILED`: another key, another place, or damaged */
+  open(sealed: Uint8Array, place: Place): Buffer;
+}
+
+/** The length of a store key in bytes. */
+export const STORE_KEY_BYTES = 32;
+
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+
+/**
+ * AES-256-GCM with random nonces, under a key for each kind and patient that HKDF-SHA-256 (RFC 5869)
+ * derives from the store key: no key meets so many nonces that two of them might be the same. The
+ * place is authenticated with the value: a row that is moved, or put under another patient, does not open.
+ */
+export class StoreSeal implements Seal {
+  readonly #key: Secret<Uint8Array>;
+  readonly #random: RandomSource;
+
+  /** @param key {@link STORE_KEY_BYTES} uniformly random bytes */
+  constructor(key: Secret<Uint8Array>, random: RandomSource) {
+    if (key.reveal().length !== STORE_KEY_BYTES) {
+      throw new RangeError(`a store key must have ${STORE_KEY_BYTES} bytes`);
+    }
+    this.#key = key;
+    this.#random = random;
+  }
+
+  close(plaintext: Uint8Array, place: Place): Buffer {
+    const nonce = this.#random.bytes(NONCE_BYTES);
+    const cipher = createCipheriv('aes-256-gcm', this.#derive(place), nonce);
+    cipher.setAAD(binding(place));
+    return Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+  }
+
+  open(sealed: Uint8Array, place: Place): Buffer {
+    try {
+      const decipher = createDecipheriv(
+        'aes-256-gcm',
+        this.#derive(place),
+        sealed.subarray(0, NONCE_BYTES),
+        { authTagLength: TAG_BYTES },
+      );
+      decipher.setAAD(binding(place));
+      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
+      return Buffer.concat([
+        decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)),
+        decipher.final(),
+      ]);
+    } catch (cause) {
+      throw duoveilError(
+        'UNSEALING_FAILED',
+        `the store holds a sealed ${place.kind} that does not open: it is damaged, or of another store key`,
+        {},
+        { cause },
+      );
+    }
+  }
+
+  #derive({ kind, patient }: Place): Uint8Array {
+    const info = `duoveil/sp-store/${kind}/v1/${patient}`;
+    return new Uint8Array(hkdfSync('sha256', this.#key.reveal(), '', info, 32));
+  }
+}
+
+function binding({ kind, patient, number }: Place): Buffer {
+  return Buffer.from(`${kind}|${patient}|${number}`, 'utf8');
+}
