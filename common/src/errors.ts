@@ -54,6 +54,8 @@ export interface ErrorDetails {
   PATIENT_NOT_ENROLLED: NoDetails;
   /** The patient is enrolled with another key, schema or policy. */
   PATIENT_CONFLICT: { readonly field: string };
+  /** Another service provider on the same database has this patient at the moment; try again. */
+  PATIENT_ELSEWHERE: NoDetails;
   /** A sample's sequence number is not the next one. */
   SEQUENCE_GAP: { readonly expected: bigint };
   /** A sequence number was used before, for a different sample. */
@@ -74,6 +76,8 @@ export interface ErrorDetails {
   OVERLOADED: { readonly retryAfterMs: number };
   /** The disk is full: nothing was acknowledged that is not on disk. */
   STORAGE_FULL: NoDetails;
+  /** The database cannot be reached, or gave up, for the moment; try again. */
+  STORAGE_UNAVAILABLE: NoDetails;
   /** The store failed otherwise. */
   STORAGE_FAILED: NoDetails;
   /** A defect. The log of the party that raised it says more. */

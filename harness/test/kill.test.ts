@@ -208,11 +208,12 @@ describe('parties that are killed', () => {
       expect(distinct).toEqual({ ciphertexts: openings.count, values: openings.count });
 
       await servers.stop();
-      const store = await openStore(
-        servers.spDatabase,
-        await deployment.parameters(),
-        await keepStoreKey(servers.spDatabase),
-      );
+      const store = await openStore({
+        location: { kind: 'file', file: servers.spDatabase },
+        parameters: await deployment.parameters(),
+        key: await keepStoreKey(servers.spDatabase),
+        leaseMs: 1_000,
+      });
       const decided = expected.filter((row) => !('skipped' in row)).length;
       expect(await store.samples.last(PATIENT)).toBe(decided);
       expect(await store.decisions.list(PATIENT, 1, rows)).toHaveLength(decided);

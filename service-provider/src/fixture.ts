@@ -1,4 +1,7 @@
 /** For this package's own tests: patients, a store in memory, and what handlers need. Not exported. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
 import {
   encodeCiphertext,
   encodeKey,
@@ -18,7 +21,11 @@ import { Secret } from '@duoveil/common/secret';
 import type { IngestRequest, Sample } from '@duoveil/proto';
 
 import { openStore } from './store/index.js';
-import type { Patient, Store } from './store/index.js';
+import type { Lease, Patient, Store } from './store/index.js';
+
+setFlagsFromString('--expose-gc');
+/** What nobody has any more goes at once. */
+export const collectGarbage = runInNewContext('gc') as () => void;
 
 /** For what is computed in tests. */
 export const engine = createPortableEngine({ threads: 0 });
@@ -97,9 +104,24 @@ export async function testPatient(
 /** A key of the store, for all to see. */
 export const STORE_KEY = new Secret(new Uint8Array(32).fill(7));
 
+/** A lease that no test is to run out of. */
+export const LEASE_MS = 60_000;
+
 /** A store in memory. */
 export async function memoryStore(parameters: PublicParameters): Promise<Store> {
-  return openStore(':memory:', parameters, STORE_KEY);
+  return openStore({
+    location: { kind: 'file', file: ':memory:' },
+    parameters,
+    key: STORE_KEY,
+    leaseMs: LEASE_MS,
+  });
+}
+
+/** The right to write for the patient of the tests. */
+export async function leaseOf(store: Store): Promise<Lease> {
+  const lease = await store.leases.acquire(PATIENT, false);
+  if (lease === undefined) throw new Error('somebody else has the patient');
+  return lease;
 }
 
 /** A call from a patient's gateway. */

@@ -22,7 +22,6 @@ import {
   writeFileAtomic,
   type Logger,
 } from '@duoveil/common/runtime';
-import type { Secret } from '@duoveil/common/secret';
 import {
   EnrolmentServiceService,
   IngestServiceService,
@@ -31,7 +30,7 @@ import {
   StatisticsServiceService,
 } from '@duoveil/proto';
 
-import type { SpSettings } from './config.js';
+import { storeSettings, type SpSettings } from './config.js';
 import { ProviderIdentity } from './csp/packed.js';
 import { fetchParameters } from './csp/parameters.js';
 import { TransferSession } from './csp/transfer-session.js';
@@ -43,7 +42,7 @@ import { statistics } from './handlers/statistics.js';
 import { Monitors } from './monitor/monitors.js';
 import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
-import { keepStoreKey, openStore, parseStoreKey } from './store/index.js';
+import { openStore } from './store/index.js';
 
 /** Largest message either way: 32 blinded operations at 8,192 bits stay well below. */
 const MAX_MESSAGE_BYTES = 1024 * 1024;
@@ -53,6 +52,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
+  const where = await storeSettings(settings);
   const tls = await loadTlsOf('sp', credentialFiles(settings.tls));
   const engine = loadEngine(settings.engine);
   const csp = connect({
@@ -78,7 +78,15 @@ export async function serve(settings: SpSettings): Promise<void> {
   requireSecureBits(parameters.bits, settings.insecureKeyBits);
 
   const bcp = new Bcp(parameters, engine);
-  const store = await openStore(settings.database, parameters, await storeKeyOf(settings));
+  const store = await retrying(() => openStore({ ...where, parameters }), {
+    deadlineMs: 60_000,
+    baseMs: 200,
+    maxMs: 5_000,
+    random: systemRandom,
+    onRetry: (error, attempt, pauseMs) => {
+      logger.warn('the database does not answer yet', { error, attempt, pauseMs });
+    },
+  });
   const packed: PackedEnvironment = {
     bcp,
     cspKey: new AdditiveKey(parameters, engine),
@@ -100,9 +108,10 @@ export async function serve(settings: SpSettings): Promise<void> {
     clock: systemClock,
     sleep: systemSleep,
     logger,
+    leaseMs: settings.leaseMs,
     stop: stop.signal,
   });
-  await monitors.resume();
+  await monitors.start();
 
   const { allowDistance } = settings;
   const environment = { bcp, store, monitors, allowDistance, clock: systemClock };
@@ -149,13 +158,6 @@ export async function serve(settings: SpSettings): Promise<void> {
   csp.close();
   await store.close();
   await engine.close();
-}
-
-/** The key that was given, or else the one beside the database. */
-function storeKeyOf({ database, storeKey }: SpSettings): Promise<Secret<Uint8Array>> {
-  return storeKey === undefined
-    ? keepStoreKey(database)
-    : Promise.resolve(parseStoreKey(storeKey, 'storeKey'));
 }
 
 /** Whatever the first training and score would otherwise wait for; that they can do without. */

@@ -212,6 +212,7 @@ function levelOf(error: DuoveilError): LogLevel {
     case 'INTERNAL':
     case 'STORAGE_FAILED':
     case 'STORAGE_FULL':
+    case 'STORAGE_UNAVAILABLE':
       return 'error';
     case 'PEER_UNAVAILABLE':
     case 'PEER_MISBEHAVED':

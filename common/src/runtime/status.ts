@@ -43,6 +43,7 @@ const statusOfCode: Readonly<Record<ErrorCode, Status>> = {
   MESSAGE_TOO_LARGE: Status.RESOURCE_EXHAUSTED,
   PATIENT_NOT_ENROLLED: Status.NOT_FOUND,
   PATIENT_CONFLICT: Status.ALREADY_EXISTS,
+  PATIENT_ELSEWHERE: Status.UNAVAILABLE,
   SEQUENCE_GAP: Status.FAILED_PRECONDITION,
   SEQUENCE_CONFLICT: Status.ALREADY_EXISTS,
   UNAUTHENTICATED: Status.UNAUTHENTICATED,
@@ -53,6 +54,7 @@ const statusOfCode: Readonly<Record<ErrorCode, Status>> = {
   NOT_READY: Status.UNAVAILABLE,
   OVERLOADED: Status.RESOURCE_EXHAUSTED,
   STORAGE_FULL: Status.RESOURCE_EXHAUSTED,
+  STORAGE_UNAVAILABLE: Status.UNAVAILABLE,
   STORAGE_FAILED: Status.INTERNAL,
   INTERNAL: Status.INTERNAL,
 };
@@ -85,6 +87,7 @@ const detailsSchemas: { readonly [C in ErrorCode]: z.ZodType<ErrorDetails[C]> } 
   MESSAGE_TOO_LARGE: nothing,
   PATIENT_NOT_ENROLLED: nothing,
   PATIENT_CONFLICT: z.object({ field: text }),
+  PATIENT_ELSEWHERE: nothing,
   SEQUENCE_GAP: z.object({ expected: integer }),
   SEQUENCE_CONFLICT: z.object({ sequence: integer }),
   UNAUTHENTICATED: nothing,
@@ -95,6 +98,7 @@ const detailsSchemas: { readonly [C in ErrorCode]: z.ZodType<ErrorDetails[C]> } 
   NOT_READY: nothing,
   OVERLOADED: z.object({ retryAfterMs: z.number().nonnegative() }),
   STORAGE_FULL: nothing,
+  STORAGE_UNAVAILABLE: nothing,
   STORAGE_FAILED: nothing,
   INTERNAL: nothing,
 };

@@ -3,6 +3,7 @@ export { Child } from './child.js';
 export type { ChildOptions, Ending } from './child.js';
 export { Observed } from './observed.js';
 export { PERMISSIONS } from './permissions.js';
+export { Postgres } from './postgres.js';
 export { Servers } from './servers.js';
-export type { ServerOptions } from './servers.js';
+export type { Replica, ServerOptions } from './servers.js';
 export { Supervised } from './supervised.js';

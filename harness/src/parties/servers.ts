@@ -50,6 +50,15 @@ export interface ServerOptions {
   readonly authority?: Authority;
   /** Seals the master key; a random one unless given. */
   readonly passphrase?: string;
+  /** A PostgreSQL for the SP and its replicas, in place of a file. */
+  readonly databaseUrl?: string;
+}
+
+/** Another SP on the same database. */
+export interface Replica {
+  readonly party: Supervised;
+  /** Where gateways connect to. */
+  readonly address: string;
 }
 
 /** The host that throw-away servers listen on. */
@@ -65,6 +74,8 @@ export class Servers {
   readonly #options: ServerOptions;
   readonly #authority: Authority;
   readonly #passphrase: string;
+  readonly #storeKey = randomBytes(32).toString('hex');
+  readonly #replicas: Replica[] = [];
   #digest: ParametersDigest | undefined;
   #setUp: Supervised | undefined;
   #csp: Supervised | undefined;
@@ -110,6 +121,11 @@ export class Servers {
   /** The CSP's state directory. */
   get cspState(): string {
     return this.#path('csp', 'state');
+  }
+
+  /** The key of the SPs' store, where that is on a PostgreSQL: 64 hexadecimal digits. */
+  get storeKey(): string {
+    return this.#storeKey;
   }
 
   /** The file of the SP's store. */
@@ -170,16 +186,35 @@ export class Servers {
    * @param csp where it finds its CSP, if not at the one that was started here
    */
   async startSp(csp = this.cspAddress): Promise<void> {
-    const tls = await this.issue('sp', { trustDomain: defaultTrustDomain, role: 'sp' });
-    this.#sp = this.#start('sp', '@duoveil/service-provider/main', () => this.#spPort, {
+    this.#sp = await this.#startProvider('sp', csp, () => this.#spPort);
+    this.#spPort = await this.#ready('sp', this.#sp);
+  }
+
+  /** Start another SP on the same PostgreSQL, and wait until it listens. */
+  async startReplica(csp = this.cspAddress): Promise<Replica> {
+    const name = `sp-${String(this.#replicas.length + 2)}`;
+    let port = 0;
+    const party = await this.#startProvider(name, csp, () => port);
+    port = await this.#ready(name, party);
+    const replica = { party, address: `${HOST}:${String(port)}` };
+    this.#replicas.push(replica);
+    return replica;
+  }
+
+  async #startProvider(name: string, csp: string, port: () => number): Promise<Supervised> {
+    const tls = await this.issue(name, { trustDomain: defaultTrustDomain, role: 'sp' });
+    const { databaseUrl } = this.#options;
+    return this.#start(name, '@duoveil/service-provider/main', port, {
       arguments: [
         ...['--tls', tls],
         ...['--csp', csp],
         ...['--parameters-digest', this.digest],
-        ...['--database', this.spDatabase],
+        ...(databaseUrl === undefined
+          ? ['--database', this.spDatabase]
+          : ['--database-url', databaseUrl]),
       ],
+      environment: databaseUrl === undefined ? {} : { DUOVEIL_STORE_KEY: this.#storeKey },
     });
-    this.#spPort = await this.#ready('sp', this.#sp);
   }
 
   /** Issue a gateway's certificate; its directory. */
@@ -205,6 +240,7 @@ export class Servers {
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#sp?.stop();
+    await Promise.all(this.#replicas.map(({ party }) => party.stop()));
     await this.#csp?.stop();
     await this.#setUp?.stop();
   }
@@ -214,7 +250,7 @@ export class Servers {
   }
 
   #start(
-    name: 'csp' | 'sp',
+    name: string,
     programme: string,
     port: () => number,
     how: { readonly arguments: readonly string[]; readonly environment?: Record<string, string> },
@@ -236,7 +272,7 @@ export class Servers {
     }));
   }
 
-  #supervise(name: 'csp' | 'sp', options: (restart: number) => ChildOptions): Supervised {
+  #supervise(name: string, options: (restart: number) => ChildOptions): Supervised {
     if (this.#stopped) throw duoveilError('NOT_READY', 'the servers are stopped');
     return new Supervised(name, options, ({ signal }) => {
       this.#options.onLog(`duoveil: the ${name} was ended by ${String(signal)} and is restarted`);

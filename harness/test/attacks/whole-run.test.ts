@@ -83,8 +83,12 @@ async function record(): Promise<Recorded> {
   const provider = new ProviderIdentity(keys.own, connection);
   const session = new TransferSession(connection, random);
   const file = join(directory, 'store.db');
-  const storeKey = new Secret(random.bytes(32));
-  const store = await openStore(file, bcp.parameters, storeKey);
+  const store = await openStore({
+    location: { kind: 'file', file },
+    parameters: bcp.parameters,
+    key: new Secret(random.bytes(32)),
+    leaseMs: 60_000,
+  });
   const id = parsePatientId('ward-3.bed-12', 'patient');
   const proof = await provePossession(bcp, keys.keys, id, random);
   const policy = parsePolicy(
@@ -101,6 +105,8 @@ async function record(): Promise<Recorded> {
   );
   const key = encodeKey(keys.keys.publicKey, proof, bcp.parameters);
   await store.patients.keep({ id, key, schema, policy }, systemClock.now());
+  const lease = await store.leases.acquire(id, false);
+  if (lease === undefined) throw new Error('somebody else has the patient');
   const plan = packingPlanOf(schema, policy, 512);
   const readings = [...WINDOW, ...SAMPLES].map((reading) => [reading]);
   const uploads: Buffer[] = [];
@@ -111,7 +117,7 @@ async function record(): Promise<Recorded> {
       ...ciphertexts.flatMap(({ a, b }) => [a, b].map((half) => bytesFromInteger(half, 128))),
     );
     const sample = { sequence: i + 1, ciphertexts };
-    await store.samples.append(id, sample, random.bytes(32), systemClock.now());
+    await store.samples.append(lease, sample, random.bytes(32), systemClock.now());
   }
   const monitors = new Monitors({
     store,
@@ -131,9 +137,11 @@ async function record(): Promise<Recorded> {
     clock: systemClock,
     sleep: systemSleep,
     logger: createLogger({ service: 'sp', level: 'debug', stream }),
+    leaseMs: 60_000,
     stop: stop.signal,
   });
-  await monitors.resume();
+  // The samples were taken under a lease of this process.
+  await monitors.start();
   while ((await store.decisions.last(id)) < readings.length) {
     await systemSleep(20, new AbortController().signal);
   }

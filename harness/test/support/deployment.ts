@@ -48,6 +48,16 @@ export interface CertificateOptions {
   readonly now?: Date;
 }
 
+/** What a deployment is to be, where not as usual. */
+export interface DeploymentOptions {
+  readonly family?: GeneratorFamily;
+  readonly logLevel?: LogLevel;
+  /** A PostgreSQL for the SP and its replicas. */
+  readonly databaseUrl?: string;
+  /** Added to the environment of the servers. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
 /** See the file's comment. */
 export class Deployment {
   readonly directory: string;
@@ -77,9 +87,7 @@ export class Deployment {
   }
 
   /** Set up with 512 bits; nothing is started yet. */
-  static async prepare(
-    options: { readonly family?: GeneratorFamily; readonly logLevel?: LogLevel } = {},
-  ): Promise<Deployment> {
+  static async prepare(options: DeploymentOptions = {}): Promise<Deployment> {
     const directory = await mkdtemp(join(tmpdir(), 'duoveil-test-'));
     // Valid long enough for certificates that are not valid any more, or not yet.
     const authority = await createAuthority({
@@ -99,6 +107,8 @@ export class Deployment {
       logLevel: options.logLevel ?? 'info',
       authority,
       passphrase,
+      ...(options.databaseUrl !== undefined && { databaseUrl: options.databaseUrl }),
+      ...(options.environment !== undefined && { environment: options.environment }),
       onLog: (line) => {
         log.push(line);
         for (const look of [...waiting]) look();
@@ -109,9 +119,7 @@ export class Deployment {
   }
 
   /** Set up with 512 bits, and start both. */
-  static async start(
-    options: { readonly family?: GeneratorFamily; readonly logLevel?: LogLevel } = {},
-  ): Promise<Deployment> {
+  static async start(options: DeploymentOptions = {}): Promise<Deployment> {
     const deployment = await Deployment.prepare(options);
     await deployment.servers.startCsp();
     await deployment.servers.startSp();

@@ -22,32 +22,13 @@ const bcp = new Bcp(await testParameters(), engine);
 const { patient } = await testPatient(bcp);
 
 let store: Store;
-let stop: AbortController;
 let environment: EnrolmentEnvironment;
 
 beforeEach(async () => {
   store = await memoryStore(bcp.parameters);
-  stop = new AbortController();
-  const monitors = new Monitors({
-    store,
-    suiteOf: () => ({
-      ciphertextsPerSample: 2,
-      train: () => Promise.reject(new Error('not here')),
-      score: () => Promise.reject(new Error('not here')),
-      sums: () => Promise.reject(new Error('not here')),
-    }),
-    clock: systemClock,
-    sleep: systemSleep,
-    logger: silentLogger(),
-    stop: stop.signal,
-  });
-  environment = { bcp, store, monitors, allowDistance: true, clock: systemClock };
+  environment = { bcp, store, allowDistance: true, clock: systemClock };
 });
-afterEach(async () => {
-  stop.abort();
-  await environment.monitors.stopped();
-  await store.close();
-});
+afterEach(() => store.close());
 
 function requestFor({ id, key, schema, policy }: Patient): EnrolRequest {
   return {
@@ -97,14 +78,13 @@ describe('enrolment', () => {
         response: new Uint8Array(patient.key.response),
       },
     });
-    expect(environment.monitors.of(PATIENT).patient.schema).toEqual(patient.schema);
   });
 
   it('of one patient, twice at the same time, is one', async () => {
     lookTogether();
     const request = requestFor(patient);
     await Promise.all([1, 2].map(() => enrol(environment, request, callFrom(PATIENT))));
-    expect(await store.patients.all()).toHaveLength(1);
+    expect(await store.leases.free(10)).toEqual([PATIENT]);
   });
 
   it('of one patient, with two keys at the same time, is the first, and a conflict', async () => {
@@ -119,6 +99,6 @@ describe('enrolment', () => {
     expect(failures).toMatchObject([
       { code: 'PATIENT_CONFLICT', details: { field: 'public_key' } },
     ]);
-    expect(await store.patients.all()).toHaveLength(1);
+    expect(await store.leases.free(10)).toEqual([PATIENT]);
   });
 });

@@ -23,7 +23,6 @@ import {
   type MonitoringPolicy as WirePolicy,
 } from '@duoveil/proto';
 
-import type { Monitors } from '../monitor/monitors.js';
 import type { Patient, Store } from '../store/index.js';
 import { requireParameters } from './parameters.js';
 
@@ -31,24 +30,25 @@ import { requireParameters } from './parameters.js';
 export interface EnrolmentEnvironment {
   readonly bcp: Bcp;
   readonly store: Store;
-  readonly monitors: Monitors;
   /** May the service provider learn distances? */
   readonly allowDistance: boolean;
   readonly clock: Clock;
 }
 
-/** Enrol a patient, or accept once more what is there already. */
+/**
+ * Enrol a patient, or accept once more what is there already. Who watches the patient is settled by
+ * the leases.
+ */
 export async function enrol(
   environment: EnrolmentEnvironment,
   request: EnrolRequest,
   context: CallContext,
 ): Promise<EnrolResponse> {
-  const { bcp, store, monitors, allowDistance, clock } = environment;
+  const { bcp, store, allowDistance, clock } = environment;
   const patient = await decode(request, bcp, context);
   requireAllowed(patient.policy, allowDistance);
   const known = await store.patients.keep(patient, clock.now());
   requireSame(known, patient);
-  monitors.watch(known);
   return {};
 }
 

@@ -7,6 +7,7 @@ import {
   callFrom,
   engine,
   Gate,
+  LEASE_MS,
   memoryStore,
   PATIENT,
   Sender,
@@ -44,9 +45,10 @@ beforeEach(async () => {
     clock: systemClock,
     sleep: systemSleep,
     logger: silentLogger(),
+    leaseMs: LEASE_MS,
     stop: stop.signal,
   });
-  await monitors.resume();
+  await monitors.start();
   const environment: IngestEnvironment = { bcp, store, monitors, clock: systemClock };
   handle = ingest(environment);
 });

@@ -12,7 +12,7 @@ import {
 } from '@duoveil/common/runtime';
 import type { IngestRequest, IngestResponse, OpenIngest, Sample } from '@duoveil/proto';
 
-import type { Monitors, Watched } from '../monitor/monitors.js';
+import type { Monitors, Owned } from '../monitor/monitors.js';
 import type { Store } from '../store/index.js';
 import { requireParameters } from './parameters.js';
 
@@ -34,8 +34,8 @@ export function ingest(environment: IngestEnvironment): BidiHandler<IngestReques
     let intake: Intake | undefined;
     for await (const { message } of requests) {
       if (message?.$case === 'open' && intake === undefined) {
-        const watched = open(environment, message.value, context);
-        intake = await Intake.begin(environment, watched, newest);
+        const owned = await open(environment, message.value, context);
+        intake = await Intake.begin(environment, owned, newest);
         await send(opened(intake.next));
       } else if (message?.$case === 'sample' && intake !== undefined) {
         await intake.accept(message.value, context.signal);
@@ -51,15 +51,16 @@ export function ingest(environment: IngestEnvironment): BidiHandler<IngestReques
   };
 }
 
+/** Whoever has the patient's stream watches the patient. */
 function open(
   { bcp, monitors }: IngestEnvironment,
   message: OpenIngest,
   context: CallContext,
-): Watched {
+): Promise<Owned> {
   const patient = parsePatientId(message.patientId, 'patient_id');
   requireOwnPatient(context.identity, patient);
   requireParameters(message.parametersDigest, bcp.parameters);
-  return monitors.of(patient);
+  return monitors.own(patient, context.signal);
 }
 
 function opened(next: number): IngestResponse {
@@ -77,14 +78,14 @@ class Intake {
   /** At least this many samples have a decision. */
   #decided = 0;
   readonly #environment: IngestEnvironment;
-  readonly #watched: Watched;
+  readonly #owned: Owned;
   readonly #superseded = new AbortController();
   /** What it is doing; never rejects. */
   #working: Promise<void> = Promise.resolve();
 
-  private constructor(environment: IngestEnvironment, watched: Watched) {
+  private constructor(environment: IngestEnvironment, owned: Owned) {
     this.#environment = environment;
-    this.#watched = watched;
+    this.#owned = owned;
   }
 
   /**
@@ -93,12 +94,12 @@ class Intake {
    */
   static async begin(
     environment: IngestEnvironment,
-    watched: Watched,
+    owned: Owned,
     newest: Map<PatientId, Intake>,
   ): Promise<Intake> {
-    const { id } = watched.patient;
+    const { id } = owned.watched.patient;
     const old = newest.get(id);
-    const intake = new Intake(environment, watched);
+    const intake = new Intake(environment, owned);
     newest.set(id, intake);
     await intake.#busyWith(async () => {
       if (old !== undefined) await old.#end();
@@ -126,7 +127,8 @@ class Intake {
 
   async #accept(sample: Sample, signal: AbortSignal): Promise<void> {
     const { bcp, store, clock } = this.#environment;
-    const { patient, suite, arrivals } = this.#watched;
+    const { lease } = this.#owned;
+    const { suite, arrivals } = this.#owned.watched;
     this.#requireNewest();
     if (sample.sequence < 1n) {
       throw duoveilError('MESSAGE_INVALID', 'sample.sequence must be at least 1', {
@@ -154,12 +156,7 @@ class Intake {
     );
     await this.#room(signal);
     this.#requireNewest();
-    await store.samples.append(
-      patient.id,
-      { sequence: this.next, ciphertexts },
-      digest,
-      clock.now(),
-    );
+    await store.samples.append(lease, { sequence: this.next, ciphertexts }, digest, clock.now());
     this.next += 1;
     arrivals.ring();
   }
@@ -172,7 +169,7 @@ class Intake {
 
   async #requireSame(sequence: bigint, digest: Buffer): Promise<void> {
     const { store } = this.#environment;
-    const stored = await store.samples.digest(this.#watched.patient.id, Number(sequence));
+    const stored = await store.samples.digest(this.#owned.lease.patient, Number(sequence));
     if (stored === undefined || !digest.equals(stored)) {
       throw duoveilError(
         'SEQUENCE_CONFLICT',
@@ -194,7 +191,7 @@ class Intake {
 
   /** Wait until the monitor has caught up: gRPC's flow control then slows the gateway down. */
   async #room(signal: AbortSignal): Promise<void> {
-    const { progress, patient } = this.#watched;
+    const { progress, patient } = this.#owned.watched;
     // Looked up only where what is known does not say that there is room: it can only have grown.
     const over = AbortSignal.any([signal, this.#superseded.signal]);
     while (this.next - this.#decided > BACKLOG && !over.aborted) {

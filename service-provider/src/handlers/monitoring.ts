@@ -22,7 +22,7 @@ export async function* watch(
       field: 'from_sequence',
     });
   }
-  const { progress } = monitors.of(patient);
+  const { progress } = await monitors.of(patient);
   const from = Number(request.fromSequence);
   let next = from;
   let model = 0;

@@ -21,7 +21,7 @@ export async function statistics(
 ): Promise<GetStatisticsResponse> {
   const patient = parsePatientId(patientId, 'patient_id');
   requireOwnPatient(identity, patient);
-  const { suite } = monitors.of(patient);
+  const { suite } = await monitors.of(patient);
   const model = await store.models.latest(patient);
   if (model === undefined) {
     throw duoveilError('NOT_READY', 'there is no baseline yet: try again when the window is full');

@@ -1,84 +1,187 @@
-import { duoveilError } from '@duoveil/common/errors';
 import type { Clock, Logger, PatientId, Sleep } from '@duoveil/common/runtime';
 
-import type { Patient, Store } from '../store/index.js';
-import { Bell } from './bell.js';
+import { elsewhere, type Lease, type Store } from '../store/index.js';
 import { PatientMonitor } from './patient-monitor.js';
-import type { PatientSuite, SuiteFactory } from './suite.js';
+import { Patients, type Watched } from './patients.js';
+import type { SuiteFactory } from './suite.js';
 
-/** One enrolled patient, watched. */
-export interface Watched {
-  readonly patient: Patient;
-  readonly suite: PatientSuite;
-  /** Rung when a sample came in. */
-  readonly arrivals: Bell;
-  /** Rung when a decision was made or a model trained. */
-  readonly progress: Bell;
+/** A patient who is watched by this process. */
+export interface Owned {
+  readonly watched: Watched;
+  readonly lease: Lease;
 }
 
-/** All patients' monitors. Different patients are worked on concurrently. */
+interface Running extends Owned {
+  readonly stop: AbortController;
+  /** Resolves when the monitor has ended; never rejects. */
+  readonly ended: Promise<void>;
+}
+
+/** What the monitors work with. */
+export interface MonitorsOptions {
+  readonly store: Store;
+  readonly suiteOf: SuiteFactory;
+  readonly clock: Clock;
+  readonly sleep: Sleep;
+  readonly logger: Logger;
+  /** How long a lease lasts that is not renewed; it is renewed three times as often. */
+  readonly leaseMs: number;
+  /** Ends all monitors, each after the step that it is at. */
+  readonly stop: AbortSignal;
+}
+
+/** Patients without an owner that are taken over at once. */
+const ADOPTED_AT_ONCE = 256;
+
+/** How often an owner is asked again to hand a patient over, in milliseconds. */
+const CLAIM_AGAIN_MS = 200;
+
+/**
+ * The monitors of the patients that this process owns. Several processes may share a database: each
+ * patient is watched by one of them, the one that has the lease. Whoever has the gateway's stream
+ * claims the patient; whoever sees a patient without an owner takes them. Different patients are worked on
+ * concurrently.
+ */
 export class Monitors {
-  readonly #store: Store;
-  readonly #suiteOf: SuiteFactory;
-  readonly #clock: Clock;
-  readonly #sleep: Sleep;
-  readonly #logger: Logger;
-  readonly #stop: AbortSignal;
-  readonly #watched = new Map<PatientId, Watched>();
-  readonly #running = new Set<Promise<void>>();
+  readonly #options: MonitorsOptions;
+  readonly #patients: Patients;
+  readonly #running = new Map<PatientId, Running>();
+  readonly #beginning = new Map<PatientId, Promise<Running | undefined>>();
+  readonly #ending = new Set<Promise<void>>();
+  #keeping: Promise<void> = Promise.resolve();
 
-  /** @param stop ends all monitors, each after the step that it is at. */
-  constructor(options: {
-    readonly store: Store;
-    readonly suiteOf: SuiteFactory;
-    readonly clock: Clock;
-    readonly sleep: Sleep;
-    readonly logger: Logger;
-    readonly stop: AbortSignal;
-  }) {
-    this.#store = options.store;
-    this.#suiteOf = options.suiteOf;
-    this.#clock = options.clock;
-    this.#sleep = options.sleep;
-    this.#logger = options.logger;
-    this.#stop = options.stop;
+  constructor(options: MonitorsOptions) {
+    this.#options = options;
+    this.#patients = new Patients(options.store, options.suiteOf);
   }
 
-  /** Go on with everybody who is in the store. */
-  async resume(): Promise<void> {
-    for (const patient of await this.#store.patients.all()) this.watch(patient);
+  /** Take the patients that nobody has, and keep the leases from then on. */
+  async start(): Promise<void> {
+    await this.#tendOrTell();
+    this.#keeping = this.#keep();
   }
 
-  /** Begin to watch a patient who is in the store. Does nothing where that was begun before. */
-  watch(patient: Patient): void {
-    if (this.#watched.has(patient.id)) return;
-    const suite = this.#suiteOf(patient);
-    const bells = { arrivals: new Bell(), progress: new Bell() };
-    this.#watched.set(patient.id, { patient, suite, ...bells });
-    const monitor = new PatientMonitor(patient, suite, {
-      store: this.#store,
-      clock: this.#clock,
-      sleep: this.#sleep,
-      logger: this.#logger.child({ patient: patient.id }),
-      ...bells,
-    });
-    const running = monitor.run(this.#stop).finally(() => {
-      this.#running.delete(running);
-    });
-    this.#running.add(running);
+  /**
+   * A patient, whoever watches them.
+   * @throws DuoveilError `PATIENT_NOT_ENROLLED`
+   */
+  of(patient: PatientId): Promise<Watched> {
+    return this.#patients.of(patient);
   }
 
-  /** @throws DuoveilError `PATIENT_NOT_ENROLLED` */
-  of(patient: PatientId): Watched {
-    const watched = this.#watched.get(patient);
-    if (watched === undefined) {
-      throw duoveilError('PATIENT_NOT_ENROLLED', 'this patient is not enrolled: enrol first');
+  /**
+   * Watch a patient here. Another owner is asked to hand them over, and has the time of a lease to do
+   * so: one that is gone, or stalled, has lost them by then.
+   * @throws DuoveilError `PATIENT_NOT_ENROLLED`, `PATIENT_ELSEWHERE`; the signal's reason
+   */
+  async own(patient: PatientId, signal: AbortSignal): Promise<Owned> {
+    const { clock, sleep, leaseMs } = this.#options;
+    const until = clock.monotonicMs() + leaseMs + 2_000;
+    for (;;) {
+      const owned = await this.#begin(patient, true);
+      if (owned !== undefined) return owned;
+      if (clock.monotonicMs() > until) throw elsewhere();
+      await sleep(CLAIM_AGAIN_MS, signal);
     }
-    return watched;
   }
 
-  /** Resolves when every monitor has ended. */
+  /** Resolves when every monitor has ended, and its patient is free for others. */
   async stopped(): Promise<void> {
-    await Promise.all(this.#running);
+    await this.#keeping;
+    for (const running of this.#running.values()) this.#handOver(running);
+    await Promise.all(this.#ending);
   }
+
+  async #keep(): Promise<void> {
+    const { sleep, leaseMs, stop } = this.#options;
+    while (!stop.aborted) {
+      await sleep(leaseMs / 3, stop).catch(() => undefined);
+      if (!isAborted(stop)) await this.#tendOrTell();
+    }
+  }
+
+  /** A database that does not answer is tried again in its time: the leases may have gone by then. */
+  async #tendOrTell(): Promise<void> {
+    await this.#tend().catch((error: unknown) => {
+      this.#options.logger.warn('the leases could not be renewed', { error });
+    });
+  }
+
+  /** Renew the leases, hand over what was lost or is claimed, take what nobody has. */
+  async #tend(): Promise<void> {
+    const { store } = this.#options;
+    const before = [...this.#running.values()];
+    const renewed = await store.leases.renew();
+    const epochs = new Map(renewed.map(({ patient, epoch }) => [patient, epoch]));
+    for (const running of before) {
+      if (epochs.get(running.lease.patient) !== running.lease.epoch) this.#handOver(running);
+    }
+    // Handed over to this process, whose call has ended before.
+    const given = renewed.map(({ patient }) => patient).filter((one) => !this.#running.has(one));
+    const free = await store.leases.free(ADOPTED_AT_ONCE);
+    await Promise.all([...given, ...free].map((patient) => this.#begin(patient, false)));
+  }
+
+  /** @returns undefined where another process has the patient */
+  #begin(patient: PatientId, claim: boolean): Promise<Running | undefined> {
+    const running = this.#running.get(patient);
+    if (running !== undefined) return Promise.resolve(running);
+    let beginning = this.#beginning.get(patient);
+    if (beginning === undefined) {
+      beginning = this.#acquire(patient, claim).finally(() => {
+        this.#beginning.delete(patient);
+      });
+      this.#beginning.set(patient, beginning);
+    }
+    return beginning;
+  }
+
+  async #acquire(patient: PatientId, claim: boolean): Promise<Running | undefined> {
+    const watched = await this.#patients.of(patient);
+    const lease = await this.#options.store.leases.acquire(patient, claim);
+    return lease && this.#run(watched, lease);
+  }
+
+  #run(watched: Watched, lease: Lease): Running {
+    const { store, clock, sleep, logger } = this.#options;
+    const { patient, suite, arrivals, progress } = watched;
+    const monitor = new PatientMonitor(patient, suite, {
+      lease,
+      store,
+      clock,
+      sleep,
+      logger: logger.child({ patient: patient.id }),
+      arrivals,
+      progress,
+    });
+    const stop = new AbortController();
+    const ended = monitor.run(stop.signal).finally(() => {
+      if (this.#running.get(patient.id) === running) this.#running.delete(patient.id);
+    });
+    const running: Running = { watched, lease, stop, ended };
+    this.#running.set(patient.id, running);
+    return running;
+  }
+
+  /** End a monitor, and let its patient go. */
+  #handOver(running: Running): void {
+    const { lease, stop, ended } = running;
+    // From here on the patient may be taken anew, also by this process, with a lease of its own.
+    if (this.#running.get(lease.patient) === running) this.#running.delete(lease.patient);
+    stop.abort();
+    const ending = ended
+      .then(() => this.#options.store.leases.release(lease))
+      .catch((error: unknown) => {
+        this.#options.logger.warn('a lease was not given back: it expires', { error });
+      })
+      .finally(() => {
+        this.#ending.delete(ending);
+      });
+    this.#ending.add(ending);
+  }
+}
+
+/** Asked anew: it changes while something is waited for. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
 }

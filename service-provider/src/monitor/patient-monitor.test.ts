@@ -8,9 +8,17 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { replay, scoreExact, trainExact } from '../../../harness/src/oracle/index.js';
 import { seededPrng } from '../../../harness/src/simulation/prng.js';
-import { engine, memoryStore, PATIENT, policyOf, SCHEMA, testParameters } from '../fixture.js';
+import {
+  engine,
+  leaseOf,
+  memoryStore,
+  PATIENT,
+  policyOf,
+  SCHEMA,
+  testParameters,
+} from '../fixture.js';
 import { testPatient } from '../fixture.js';
-import type { Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type { Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import { Bell } from './bell.js';
 import { PatientMonitor } from './patient-monitor.js';
 import type { PatientSuite, Score } from './suite.js';
@@ -69,7 +77,9 @@ function attempt<T>(work: () => T): Promise<T> {
 }
 
 let store: Store;
+let lease: Lease | undefined;
 beforeEach(async () => {
+  lease = undefined;
   store = await memoryStore(parameters);
 });
 afterEach(() => store.close());
@@ -79,8 +89,9 @@ async function enrolled(policy: MonitoringPolicy): Promise<Patient> {
 }
 
 async function take(sequence: number, values: readonly bigint[]): Promise<void> {
+  lease ??= await leaseOf(store);
   const ciphertexts = values.map((value) => ciphertextOf(value, 1n));
-  await store.samples.append(PATIENT, { sequence, ciphertexts }, Buffer.alloc(32), new Date());
+  await store.samples.append(lease, { sequence, ciphertexts }, Buffer.alloc(32), new Date());
 }
 
 /** Runs a monitor until the last sample is decided on, or until it is to stop. */
@@ -92,6 +103,7 @@ async function run(
   const { last, sleep = () => Promise.resolve(), stop = new AbortController() } = options;
   const [arrivals, progress] = [new Bell(), new Bell()];
   const environment = {
+    lease: (lease ??= await leaseOf(store)),
     store,
     clock: systemClock,
     sleep,

@@ -3,7 +3,7 @@ import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
 import type { Clock, Logger, Sleep } from '@duoveil/common/runtime';
 
 import { isAccepted } from '../store/index.js';
-import type { Decision, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type { Decision, Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import type { Bell } from './bell.js';
 import type { PatientSuite, Score } from './suite.js';
 
@@ -11,6 +11,8 @@ type Scored = Extract<Decision['outcome'], { kind: 'scored' }>;
 
 /** What a patient's monitor works with. */
 export interface MonitorEnvironment {
+  /** The right to watch the patient. */
+  readonly lease: Lease;
   readonly store: Store;
   readonly clock: Clock;
   readonly sleep: Sleep;
@@ -53,9 +55,12 @@ export class PatientMonitor {
     this.#environment = environment;
   }
 
-  /** Watch until the signal is aborted. A step in progress is finished first. */
+  /**
+   * Watch until the signal is aborted, or another process has taken the patient over. A step in
+   * progress is finished first.
+   */
   async run(stop: AbortSignal): Promise<void> {
-    const { arrivals, progress, sleep } = this.#environment;
+    const { arrivals, progress, sleep, logger } = this.#environment;
     let position: Position | undefined;
     let pauseMs: number = PAUSE_MS.first;
     while (!stop.aborted) {
@@ -67,6 +72,10 @@ export class PatientMonitor {
         if (progressed) progress.ring();
         else await arrivals.next(heard, stop);
       } catch (error) {
+        if (isDuoveilError(error, 'PATIENT_ELSEWHERE')) {
+          logger.info('another service provider has taken the patient over');
+          return;
+        }
         if (isAborted(stop)) return;
         position = undefined;
         const waitMs = Math.max(pauseMs, budgetPauseMs(error));
@@ -118,9 +127,8 @@ export class PatientMonitor {
   }
 
   async #train(position: Position): Promise<void> {
-    const { store, clock, logger } = this.#environment;
-    const { id } = this.#patient;
-    const samples = await store.samples.all(id, position.window);
+    const { lease, store, clock, logger } = this.#environment;
+    const samples = await store.samples.all(this.#patient.id, position.window);
     const startedMs = clock.monotonicMs();
     const number = (position.model?.number ?? 0) + 1;
     const content = await this.#suite.train(samples, number);
@@ -130,14 +138,14 @@ export class PatientMonitor {
       content,
       trainMs: clock.monotonicMs() - startedMs,
     };
-    await store.models.insert(id, model, position.window[0] ?? 1, clock.now());
+    await store.models.insert(lease, model, position.window[0] ?? 1, clock.now());
     position.model = model;
     position.accepted = 0;
     logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
   }
 
   async #decide(position: Position, sample: StoredSample): Promise<void> {
-    const { store, clock } = this.#environment;
+    const { lease, store, clock } = this.#environment;
     const decision: Decision = {
       sequence: sample.sequence,
       outcome:
@@ -146,7 +154,7 @@ export class PatientMonitor {
           : await this.#score(position.model, sample),
     };
     const keep = this.#learns(position.model);
-    await store.decisions.insert(this.#patient.id, decision, keep, clock.now());
+    await store.decisions.insert(lease, decision, keep, clock.now());
     position.decided = sample.sequence;
     if (isAccepted(decision.outcome)) this.#accept(position, sample.sequence);
   }

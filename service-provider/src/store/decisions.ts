@@ -1,8 +1,9 @@
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf } from './blobs.js';
-import { storing, type Connection } from './database.js';
-import type { GroupCommit } from './group-commit.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
+import type { FencedWrites, Lease } from './leases.js';
 import { decodeOutcome, encodeOutcome, isAccepted, type Outcome } from './outcomes.js';
 import { forgetCiphertexts } from './samples.js';
 import type { Place, Seal } from './seal.js';
@@ -22,12 +23,12 @@ const PAGE = 256;
  */
 export class DecisionStore {
   readonly #db: Connection;
-  readonly #commits: GroupCommit;
+  readonly #writes: FencedWrites;
   readonly #seal: Seal;
 
-  constructor(db: Connection, commits: GroupCommit, seal: Seal) {
+  constructor(db: Connection, writes: FencedWrites, seal: Seal) {
     this.#db = db;
-    this.#commits = commits;
+    this.#writes = writes;
     this.#seal = seal;
   }
 
@@ -63,25 +64,30 @@ export class DecisionStore {
   /**
    * Write a decision down, and forget the sample's ciphertexts where nothing will need them any more,
    * in one transaction.
+   * @param lease the right to decide for the patient
    * @param keep may a training need them? Whether it was an outlier must make no difference to this.
+   * @throws DuoveilError `PATIENT_ELSEWHERE`
    */
   async insert(
-    patient: PatientId,
+    lease: Lease,
     { sequence, outcome }: Decision,
     keep: boolean,
     now: Date,
   ): Promise<void> {
+    const { patient } = lease;
     const row = {
       patient,
       sequence,
       sealed_outcome: this.#seal.close(encodeOutcome(outcome), placeOf(patient, sequence)),
       decided_at: now.toISOString(),
     };
-    await storing(() =>
-      this.#commits.write(async (transaction) => {
+    await this.#writes.write(
+      lease,
+      async (transaction) => {
         await transaction.insertInto('decisions').values(row).execute();
         if (!keep) await forgetCiphertexts(transaction, patient, sequence, sequence);
-      }),
+      },
+      { news: true },
     );
   }
 

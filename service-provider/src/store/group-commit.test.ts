@@ -4,8 +4,9 @@ import { join } from 'node:path';
 
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { openDatabase, type Connection } from './database.js';
+import type { Connection } from './database.js';
 import { GroupCommit } from './group-commit.js';
+import { openSqlite } from './sqlite.js';
 
 describe('commits in groups', () => {
   let directory: string;
@@ -14,7 +15,7 @@ describe('commits in groups', () => {
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), 'duoveil-commits-'));
-    db = await openDatabase(join(directory, 'store.db'));
+    ({ db } = await openSqlite(join(directory, 'store.db')));
     commits = new GroupCommit(db);
   });
 
@@ -57,6 +58,6 @@ describe('commits in groups', () => {
 
   test('one that fails alone is refused with its own reason', async () => {
     await write(1);
-    await expect(write(1)).rejects.toThrow(/UNIQUE/);
+    await expect(write(1)).rejects.toMatchObject({ code: 'STORAGE_FAILED' });
   });
 });

@@ -1,4 +1,7 @@
+import { isDuoveilError } from '@duoveil/common/errors';
+
 import { inTransaction, type Connection } from './database.js';
+import { storing } from './failures.js';
 
 /** Something to write, in a transaction that it may share with others. */
 export type Writing = (transaction: Connection) => Promise<void>;
@@ -22,7 +25,11 @@ export class GroupCommit {
     this.#db = db;
   }
 
-  /** When this resolves, what was written is on disk, all of it; where it rejects, none is. */
+  /**
+   * When this resolves, what was written is on disk, all of it; where it rejects, none is. A
+   * connection that was cut is the one exception: nobody knows then.
+   * @throws DuoveilError as {@link storing} does
+   */
   write(writing: Writing): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ writing, resolve, reject });
@@ -47,9 +54,13 @@ export class GroupCommit {
   async #settle(group: readonly Waiting[]): Promise<void> {
     try {
       await this.#commit(group);
-    } catch {
+    } catch (error) {
       // One of them cannot be written: the others must not suffer for it.
-      for (const one of group) await this.#alone(one);
+      if (!isDuoveilError(error, 'STORAGE_UNAVAILABLE')) {
+        for (const one of group) await this.#alone(one);
+        return;
+      }
+      for (const { reject } of group) reject(error);
       return;
     }
     for (const { resolve } of group) resolve();
@@ -65,8 +76,10 @@ export class GroupCommit {
   }
 
   #commit(group: readonly Waiting[]): Promise<void> {
-    return inTransaction(this.#db, async (transaction) => {
-      for (const { writing } of group) await writing(transaction);
-    });
+    return storing(() =>
+      inTransaction(this.#db, async (transaction) => {
+        for (const { writing } of group) await writing(transaction);
+      }),
+    );
   }
 }

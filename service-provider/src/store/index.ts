@@ -2,60 +2,54 @@ import type { PublicParameters } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
 import type { Secret } from '@duoveil/common/secret';
 
-import { openDatabase } from './database.js';
-import { DecisionStore } from './decisions.js';
-import { GroupCommit } from './group-commit.js';
-import { ModelStore } from './models.js';
-import { bindParameters } from './parameters.js';
-import { PatientStore } from './patients.js';
-import { SampleStore } from './samples.js';
+import { openPostgres, type PostgresOptions } from './postgres.js';
 import { StoreSeal } from './seal.js';
-import { bindStoreKey } from './store-key-check.js';
+import { openSqlite } from './sqlite.js';
+import { storeOver, type Store } from './store.js';
 
 export { packCiphertexts, unpackCiphertexts } from './blobs.js';
 export type { Decision } from './decisions.js';
+export { elsewhere } from './leases.js';
+export type { Lease } from './leases.js';
 export type { StoredModel, TrainingNotice } from './models.js';
 export { isAccepted } from './outcomes.js';
 export type { Outcome } from './outcomes.js';
 export type { Patient } from './patients.js';
+export { parsePostgresUrl } from './postgres-url.js';
 export type { StoredSample } from './samples.js';
+export type { Store } from './store.js';
 export { keepStoreKey, parseStoreKey, storeKeyFile } from './store-key.js';
 
-/** Everything that the service provider keeps. What is not in here does not survive a stop. */
-export interface Store {
-  readonly patients: PatientStore;
-  readonly samples: SampleStore;
-  readonly models: ModelStore;
-  readonly decisions: DecisionStore;
-  close(): Promise<void>;
+/** Where the store is: a file of this process alone, or a PostgreSQL that replicas may share. */
+export type StoreLocation =
+  | { readonly kind: 'file'; readonly file: string }
+  | { readonly kind: 'postgres'; readonly address: PostgresOptions };
+
+/** How a store is opened. */
+export interface StoreOptions {
+  readonly location: StoreLocation;
+  readonly parameters: PublicParameters;
+  /** Seals what the database must not tell. */
+  readonly key: Secret<Uint8Array>;
+  /** How long a lease lasts that is not renewed, in milliseconds. */
+  readonly leaseMs: number;
 }
 
 /**
- * Open the store in a file.
- * @param key seals what the database must not tell
- * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_FULL`, `PARAMETERS_MISMATCH`; `UNSEALING_FAILED`
- * where the store was made with another key
+ * Open the store.
+ * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_FULL`, `STORAGE_UNAVAILABLE`, `PARAMETERS_MISMATCH`;
+ * `UNSEALING_FAILED` where the store was made with another key
  */
-export async function openStore(
-  file: string,
-  parameters: PublicParameters,
-  key: Secret<Uint8Array>,
-): Promise<Store> {
-  const seal = new StoreSeal(key, systemRandom);
-  const db = await openDatabase(file);
+export async function openStore(options: StoreOptions): Promise<Store> {
+  const { location, parameters, key, leaseMs } = options;
+  const database =
+    location.kind === 'file'
+      ? await openSqlite(location.file)
+      : await openPostgres(location.address);
   try {
-    await bindParameters(db, parameters);
-    await bindStoreKey(db, seal);
+    return await storeOver(database, parameters, new StoreSeal(key, systemRandom), leaseMs);
   } catch (error) {
-    await db.destroy();
+    await database.close();
     throw error;
   }
-  const commits = new GroupCommit(db);
-  return {
-    patients: new PatientStore(db),
-    samples: new SampleStore(db, commits, parameters),
-    models: new ModelStore(db, commits, seal),
-    decisions: new DecisionStore(db, commits, seal),
-    close: () => db.destroy(),
-  };
 }

@@ -1,5 +1,6 @@
 import { sql, type Kysely, type Migration, type MigrationProvider } from 'kysely';
 
+// Types that both databases know: SQLite takes bytes as they are, whatever a column is declared as.
 const first: Migration = {
   async up(db: Kysely<unknown>): Promise<void> {
     await db.schema
@@ -7,30 +8,38 @@ const first: Migration = {
       .addColumn('id', 'integer', (column) => column.primaryKey())
       .addColumn('digest', 'text', (column) => column.notNull())
       .addColumn('family', 'text', (column) => column.notNull())
-      .addColumn('modulus', 'blob', (column) => column.notNull())
-      .addColumn('generator', 'blob', (column) => column.notNull())
+      .addColumn('modulus', 'bytea', (column) => column.notNull())
+      .addColumn('generator', 'bytea', (column) => column.notNull())
       .execute();
     await db.schema
       .createTable('store_key')
       .addColumn('id', 'integer', (column) => column.primaryKey())
-      .addColumn('sealed_check', 'blob', (column) => column.notNull())
+      .addColumn('sealed_check', 'bytea', (column) => column.notNull())
       .execute();
     await db.schema
       .createTable('patients')
       .addColumn('id', 'text', (column) => column.primaryKey())
-      .addColumn('public_key', 'blob', (column) => column.notNull())
-      .addColumn('commitment', 'blob', (column) => column.notNull())
-      .addColumn('response', 'blob', (column) => column.notNull())
+      .addColumn('public_key', 'bytea', (column) => column.notNull())
+      .addColumn('commitment', 'bytea', (column) => column.notNull())
+      .addColumn('response', 'bytea', (column) => column.notNull())
       .addColumn('schema', 'text', (column) => column.notNull())
       .addColumn('policy', 'text', (column) => column.notNull())
       .addColumn('enrolled_at', 'text', (column) => column.notNull())
       .execute();
     await db.schema
+      .createTable('leases')
+      .addColumn('patient', 'text', (column) => column.primaryKey().references('patients.id'))
+      .addColumn('owner', 'text', (column) => column.notNull())
+      .addColumn('epoch', 'bigint', (column) => column.notNull())
+      .addColumn('expires_at', 'bigint', (column) => column.notNull())
+      .addColumn('claimant', 'text')
+      .execute();
+    await db.schema
       .createTable('samples')
       .addColumn('patient', 'text', (column) => column.notNull().references('patients.id'))
       .addColumn('sequence', 'bigint', (column) => column.notNull())
-      .addColumn('digest', 'blob', (column) => column.notNull())
-      .addColumn('ciphertexts', 'blob')
+      .addColumn('digest', 'bytea', (column) => column.notNull())
+      .addColumn('ciphertexts', 'bytea')
       .addColumn('received_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('samples_key', ['patient', 'sequence'])
       .execute();
@@ -45,8 +54,8 @@ const first: Migration = {
       .createTable('models')
       .addColumn('patient', 'text', (column) => column.notNull().references('patients.id'))
       .addColumn('number', 'integer', (column) => column.notNull())
-      .addColumn('sealed_notice', 'blob', (column) => column.notNull())
-      .addColumn('sealed_content', 'blob', (column) => column.notNull())
+      .addColumn('sealed_notice', 'bytea', (column) => column.notNull())
+      .addColumn('sealed_content', 'bytea', (column) => column.notNull())
       .addColumn('trained_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('models_key', ['patient', 'number'])
       .execute();
@@ -54,7 +63,7 @@ const first: Migration = {
       .createTable('decisions')
       .addColumn('patient', 'text', (column) => column.notNull())
       .addColumn('sequence', 'bigint', (column) => column.notNull())
-      .addColumn('sealed_outcome', 'blob', (column) => column.notNull())
+      .addColumn('sealed_outcome', 'bytea', (column) => column.notNull())
       .addColumn('decided_at', 'text', (column) => column.notNull())
       .addPrimaryKeyConstraint('decisions_key', ['patient', 'sequence'])
       .addForeignKeyConstraint('decisions_sample', ['patient', 'sequence'], 'samples', [

@@ -2,8 +2,9 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf } from './blobs.js';
-import { storing, type Connection } from './database.js';
-import type { GroupCommit } from './group-commit.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
+import type { FencedWrites, Lease } from './leases.js';
 import { forgetCiphertexts } from './samples.js';
 import type { Seal, SealedKind } from './seal.js';
 
@@ -28,12 +29,12 @@ const PAGE = 32;
 /** Reads and writes the encrypted baselines, sealed. */
 export class ModelStore {
   readonly #db: Connection;
-  readonly #commits: GroupCommit;
+  readonly #writes: FencedWrites;
   readonly #seal: Seal;
 
-  constructor(db: Connection, commits: GroupCommit, seal: Seal) {
+  constructor(db: Connection, writes: FencedWrites, seal: Seal) {
     this.#db = db;
-    this.#commits = commits;
+    this.#writes = writes;
     this.#seal = seal;
   }
 
@@ -56,9 +57,12 @@ export class ModelStore {
   /**
    * Put a model in force, and forget the ciphertexts that no later training will need, in one
    * transaction.
+   * @param lease the right to train for the patient
    * @param oldest the first sample of the window that it was trained on: none below it is needed
+   * @throws DuoveilError `PATIENT_ELSEWHERE`
    */
-  async insert(patient: PatientId, model: StoredModel, oldest: number, now: Date): Promise<void> {
+  async insert(lease: Lease, model: StoredModel, oldest: number, now: Date): Promise<void> {
+    const { patient } = lease;
     const { number, content } = model;
     const seal = (kind: SealedKind, plaintext: Uint8Array): Buffer =>
       this.#seal.close(plaintext, { kind, patient, number });
@@ -69,11 +73,13 @@ export class ModelStore {
       sealed_content: seal('model', content),
       trained_at: now.toISOString(),
     };
-    await storing(() =>
-      this.#commits.write(async (transaction) => {
+    await this.#writes.write(
+      lease,
+      async (transaction) => {
         await transaction.insertInto('models').values(row).execute();
         await forgetCiphertexts(transaction, patient, 1, oldest - 1);
-      }),
+      },
+      { news: true },
     );
   }
 

@@ -2,7 +2,8 @@ import type { PublicParameters } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
 import { bytesFromInteger } from '@duoveil/common/random';
 
-import { storing, type Connection } from './database.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
 
 /**
  * Bind the store to the parameters that its ciphertexts are under: written on first use, compared

@@ -9,7 +9,8 @@ import {
 import type { EncodedKey } from '@duoveil/common/bcp';
 
 import { bytesOf } from './blobs.js';
-import { storing, type Connection } from './database.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
 
 /** An enrolled patient. */
 export interface Patient {
@@ -37,14 +38,6 @@ export class PatientStore {
         .where('id', '=', id)
         .executeTakeFirst();
       return row && patientOf(row);
-    });
-  }
-
-  /** All patients, for a start after a stop. */
-  async all(): Promise<Patient[]> {
-    return storing(async () => {
-      const rows = await this.#db.selectFrom('patients').selectAll().orderBy('id').execute();
-      return rows.map(patientOf);
     });
   }
 

@@ -3,8 +3,9 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 
 import { bytesOf, packCiphertexts, unpackCiphertexts } from './blobs.js';
-import { storing, type Connection } from './database.js';
-import type { GroupCommit } from './group-commit.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
+import type { FencedWrites, Lease } from './leases.js';
 
 /** A sample as the service provider holds it. */
 export interface StoredSample {
@@ -16,12 +17,12 @@ export interface StoredSample {
 /** Reads and writes the encrypted samples. */
 export class SampleStore {
   readonly #db: Connection;
-  readonly #commits: GroupCommit;
+  readonly #writes: FencedWrites;
   readonly #parameters: PublicParameters;
 
-  constructor(db: Connection, commits: GroupCommit, parameters: PublicParameters) {
+  constructor(db: Connection, writes: FencedWrites, parameters: PublicParameters) {
     this.#db = db;
-    this.#commits = commits;
+    this.#writes = writes;
     this.#parameters = parameters;
   }
 
@@ -50,24 +51,30 @@ export class SampleStore {
     });
   }
 
-  /** Write a sample down. When this resolves it is on disk. */
+  /**
+   * Write a sample down. When this resolves it is on disk.
+   * @param lease the right to take the patient's samples
+   * @throws DuoveilError `PATIENT_ELSEWHERE`
+   */
   async append(
-    patient: PatientId,
+    lease: Lease,
     { sequence, ciphertexts }: StoredSample,
     digest: Uint8Array,
     now: Date,
   ): Promise<void> {
     const row = {
-      patient,
+      patient: lease.patient,
       sequence,
       digest,
       ciphertexts: packCiphertexts(ciphertexts, this.#parameters),
       received_at: now.toISOString(),
     };
-    await storing(() =>
-      this.#commits.write(async (transaction) => {
+    await this.#writes.write(
+      lease,
+      async (transaction) => {
         await transaction.insertInto('samples').values(row).execute();
-      }),
+      },
+      { news: false },
     );
   }
 

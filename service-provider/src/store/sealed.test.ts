@@ -9,16 +9,22 @@ import { parsePatientId } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { engine, PATIENT, STORE_KEY, testParameters, testPatient } from '../fixture.js';
+import {
+  engine,
+  LEASE_MS,
+  leaseOf,
+  PATIENT,
+  STORE_KEY,
+  testParameters,
+  testPatient,
+} from '../fixture.js';
 import { bytesOf } from './blobs.js';
-import { openDatabase, type Connection } from './database.js';
-import { DecisionStore, type Decision } from './decisions.js';
-import { GroupCommit } from './group-commit.js';
-import { ModelStore } from './models.js';
+import type { Decision } from './decisions.js';
 import { decodeOutcome, encodeOutcome, OUTCOME_BYTES, type Outcome } from './outcomes.js';
-import { PatientStore } from './patients.js';
-import { SampleStore } from './samples.js';
 import { StoreSeal, type Seal } from './seal.js';
+import { openSqlite } from './sqlite.js';
+import { storeOver, type Store } from './store.js';
+import type { Connection } from './database.js';
 
 const parameters = await testParameters();
 const { patient } = await testPatient(new Bcp(parameters, engine));
@@ -54,28 +60,36 @@ beforeEach(async () => {
 });
 afterEach(() => rm(directory, { recursive: true }));
 
+/** A patient's series in a database of its own. */
+interface Series {
+  readonly store: Store;
+  readonly db: Connection;
+  /** All that is on disk of it. */
+  readonly bytes: () => Promise<Buffer>;
+}
+
 /** A series in a database of its own; what is decided, and how it is sealed, is given. */
 async function series(
   name: string,
   outcomes: readonly Outcome[],
   options: { readonly seal?: Seal; readonly keep?: (outcome: Outcome) => boolean } = {},
-): Promise<{ readonly db: Connection; readonly bytes: () => Promise<Buffer> }> {
-  const db = await openDatabase(join(directory, name));
-  const commits = new GroupCommit(db);
-  const used = options.seal ?? seal;
-  await new PatientStore(db).keep(patient, now);
-  const samples = new SampleStore(db, commits, parameters);
-  const decisions = new DecisionStore(db, commits, used);
+): Promise<Series> {
+  const database = await openSqlite(join(directory, name));
+  const store = await storeOver(database, parameters, options.seal ?? seal, LEASE_MS);
+  await store.patients.keep(patient, now);
+  const lease = await leaseOf(store);
   for (const [i, outcome] of outcomes.entries()) {
     const decision: Decision = { sequence: i + 1, outcome };
-    await samples.append(PATIENT, { sequence: i + 1, ciphertexts: [] }, Buffer.alloc(32), now);
-    await decisions.insert(PATIENT, decision, options.keep?.(outcome) ?? true, now);
+    const sample = { sequence: i + 1, ciphertexts: [] };
+    await store.samples.append(lease, sample, Buffer.alloc(32), now);
+    await store.decisions.insert(lease, decision, options.keep?.(outcome) ?? true, now);
   }
   const content = Buffer.from('the share of a model: no thief is to read it');
   const model = { number: 1, throughSequence: outcomes.length, content, trainMs: Math.E };
-  await new ModelStore(db, commits, used).insert(PATIENT, model, 1, now);
+  await store.models.insert(lease, model, 1, now);
   return {
-    db,
+    store,
+    db: database.db,
     // With the log, which holds what was written last.
     bytes: async () => {
       const names = (await readdir(directory)).filter((one) => one.startsWith(name));
@@ -130,18 +144,18 @@ async function visible({ db }: { readonly db: Connection }): Promise<unknown> {
 
 describe('a thief of the database', () => {
   it('finds no trace of a level, a distance, a latency or a share', async () => {
-    const { db, bytes } = await series('store.db', OUTCOMES);
+    const { store, bytes } = await series('store.db', OUTCOMES);
     expect((await bytes()).includes(PATIENT)).toBe(true);
     expect(traces(await bytes())).toEqual([]);
-    await db.destroy();
+    await store.close();
     expect(traces(await bytes())).toEqual([]);
   });
 
   it('would find them where nothing was sealed', async () => {
-    const { db, bytes } = await series('broken.db', OUTCOMES, { seal: BROKEN });
+    const { store, bytes } = await series('broken.db', OUTCOMES, { seal: BROKEN });
     const all = [...TRACES.keys()].filter((name) => name !== 'a word');
     expect(traces(await bytes())).toEqual(all);
-    await db.destroy();
+    await store.close();
   });
 
   it('sees the same whatever was decided', async () => {
@@ -156,7 +170,7 @@ describe('a thief of the database', () => {
       keep: (outcome) => outcome.kind !== 'scored' || !outcome.outlier,
     });
     expect(await visible(telling)).not.toEqual(await visible(calm));
-    await Promise.all([calm, alarming, telling].map(({ db }) => db.destroy()));
+    await Promise.all([calm, alarming, telling].map(({ store }) => store.close()));
   });
 });
 
@@ -188,7 +202,7 @@ describe('a sealed value', () => {
   });
 
   it('is not moved to another row unnoticed', async () => {
-    const { db } = await series('store.db', [level(0), level(3)]);
+    const { store, db } = await series('store.db', [level(0), level(3)]);
     const first = await db
       .selectFrom('decisions')
       .select('sealed_outcome')
@@ -196,11 +210,10 @@ describe('a sealed value', () => {
       .executeTakeFirstOrThrow();
     const sealed_outcome = bytesOf(first.sealed_outcome);
     await db.updateTable('decisions').set({ sealed_outcome }).where('sequence', '=', 2).execute();
-    const decisions = new DecisionStore(db, new GroupCommit(db), seal);
-    await expect(decisions.list(PATIENT, 1, 10)).rejects.toMatchObject({
+    await expect(store.decisions.list(PATIENT, 1, 10)).rejects.toMatchObject({
       code: 'UNSEALING_FAILED',
     });
-    await db.destroy();
+    await store.close();
   });
 });
 

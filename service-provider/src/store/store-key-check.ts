@@ -1,7 +1,8 @@
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 
 import { bytesOf } from './blobs.js';
-import { storing, type Connection } from './database.js';
+import type { Connection } from './database.js';
+import { storing } from './failures.js';
 import type { Place, Seal } from './seal.js';
 
 const PLACE: Place = { kind: 'check', patient: '', number: 0 };

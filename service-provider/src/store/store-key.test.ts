@@ -7,8 +7,8 @@ import { Secret } from '@duoveil/common/secret';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { STORE_KEY } from '../fixture.js';
-import { openDatabase } from './database.js';
 import { StoreSeal } from './seal.js';
+import { openSqlite } from './sqlite.js';
 import { bindStoreKey } from './store-key-check.js';
 import { keepStoreKey, parseStoreKey, storeKeyFile } from './store-key.js';
 
@@ -62,7 +62,7 @@ describe('a store key', () => {
   });
 
   it('opens the database that it was first used with, and no other', async () => {
-    const db = await openDatabase(database);
+    const { db, close } = await openSqlite(database);
     const seal = new StoreSeal(STORE_KEY, systemRandom);
     await bindStoreKey(db, seal);
     await bindStoreKey(db, seal);
@@ -72,6 +72,6 @@ describe('a store key', () => {
       message: 'the store key is not that of this database: give the one that it was made with',
     });
     await bindStoreKey(db, seal);
-    await db.destroy();
+    await close();
   });
 });

@@ -62,11 +62,24 @@ export interface DecisionsTable {
   readonly decided_at: string;
 }
 
+/** Which process watches a patient. A row stays when nobody does: its epoch never goes back. */
+export interface LeasesTable {
+  readonly patient: string;
+  /** Empty for nobody. */
+  readonly owner: string;
+  readonly epoch: number;
+  /** Milliseconds by the database's clock. */
+  readonly expires_at: number;
+  /** A process that wants the patient. */
+  readonly claimant: string | null;
+}
+
 /** All tables. */
 export interface Tables {
   readonly parameters: ParametersTable;
   readonly store_key: StoreKeyTable;
   readonly patients: PatientsTable;
+  readonly leases: LeasesTable;
   readonly samples: SamplesTable;
   readonly models: ModelsTable;
   readonly decisions: DecisionsTable;

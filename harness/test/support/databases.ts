@@ -1,0 +1,58 @@
+/** The databases that a store may be on, for tests that hold for all of them. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { parsePostgresUrl } from '../../../service-provider/src/store/index.js';
+import type { StoreLocation } from '../../../service-provider/src/store/index.js';
+import { Postgres } from '../../src/parties/postgres.js';
+
+/** Makes databases of one kind. */
+export interface Databases {
+  /** A new and empty one. */
+  create(): Promise<StoreLocation>;
+  stop(): Promise<void>;
+}
+
+/** A kind of database. */
+export interface DatabaseKind {
+  /** With the reason, where it is not there. */
+  readonly name: string;
+  readonly available: boolean;
+  start(): Promise<Databases>;
+}
+
+/** Where a URL points to, as a store's location. */
+export function locationOf(url: string): StoreLocation {
+  return { kind: 'postgres', address: parsePostgresUrl(url) };
+}
+
+async function files(): Promise<Databases> {
+  const directory = await mkdtemp(join(tmpdir(), 'duoveil-store-'));
+  let count = 0;
+  return {
+    create: () => Promise.resolve({ kind: 'file', file: join(directory, `${(count += 1)}.db`) }),
+    stop: () => rm(directory, { recursive: true }),
+  };
+}
+
+async function servers(): Promise<Databases> {
+  const postgres = await Postgres.start();
+  return {
+    create: async () => locationOf(await postgres.createDatabase()),
+    stop: () => postgres.stop(),
+  };
+}
+
+/** Is there a PostgreSQL to test with? */
+export const POSTGRES_AVAILABLE = Postgres.available;
+
+/** What a test is called that has none. */
+export const POSTGRES_NAME = POSTGRES_AVAILABLE
+  ? 'PostgreSQL'
+  : 'PostgreSQL (skipped: no initdb and postgres on the path, or no account to run them as)';
+
+export const DATABASES: readonly DatabaseKind[] = [
+  { name: 'SQLite', available: true, start: files },
+  { name: POSTGRES_NAME, available: POSTGRES_AVAILABLE, start: servers },
+];

@@ -1,0 +1,132 @@
+import { Kysely, PostgresDialect, sql } from 'kysely';
+import pg from 'pg';
+
+import type { Secret } from '@duoveil/common/secret';
+
+import { migrate, type Database, type ProgressListener } from './database.js';
+import { storing } from './failures.js';
+import type { PostgresAddress } from './postgres-url.js';
+import type { Tables } from './tables.js';
+
+/** How a PostgreSQL is reached. */
+export interface PostgresOptions extends PostgresAddress {
+  readonly password?: Secret<string> | undefined;
+}
+
+/** One writes, the others read. */
+const CONNECTIONS = 8;
+
+/** All in milliseconds. */
+const LIMITS = {
+  connectionTimeoutMillis: 5_000,
+  statement_timeout: 10_000,
+  // At the client too: a server that is gone does not keep time.
+  query_timeout: 12_000,
+  // A process that stalls within a transaction must not hold up who takes its patients over.
+  idle_in_transaction_session_timeout: 1_500,
+} as const;
+
+/** How long to wait before a connection for listening is made again, in milliseconds. */
+const LISTEN_AGAIN_MS = 500;
+
+const CHANNEL = 'duoveil_progress';
+
+/**
+ * Open a PostgreSQL database and bring it to the current layout. Any number of service providers may
+ * have it open.
+ * @throws DuoveilError `STORAGE_UNAVAILABLE`, `STORAGE_FAILED`, `STORAGE_FULL`
+ */
+export async function openPostgres(options: PostgresOptions): Promise<Database> {
+  const config = clientConfig(options);
+  const pool = new pg.Pool({ ...config, max: CONNECTIONS });
+  // A connection that is cut while nobody uses it: the next query gets another one.
+  pool.on('error', () => undefined);
+  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  try {
+    await storing(() => migrate(db));
+  } catch (error) {
+    await db.destroy();
+    throw error;
+  }
+  const listeners: Listening[] = [];
+  return {
+    db,
+    shared: true,
+    nowMs: sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`,
+    announce: async (transaction, patient) => {
+      await sql`select pg_notify(${CHANNEL}, ${patient})`.execute(transaction);
+    },
+    listen: (listener) => {
+      listeners.push(new Listening(config, listener));
+    },
+    close: async () => {
+      await Promise.all(listeners.map((one) => one.close()));
+      await db.destroy();
+    },
+  };
+}
+
+function clientConfig({ password, ...address }: PostgresOptions): pg.ClientConfig {
+  return {
+    ...address,
+    ...LIMITS,
+    password: password?.reveal() ?? '',
+    keepAlive: true,
+    application_name: 'duoveil',
+    types: { getTypeParser },
+  };
+}
+
+/** 64-bit integers are sequence numbers and moments here: they fit a JavaScript number. */
+function getTypeParser(...[oid, format]: [number, ('text' | 'binary')?]): unknown {
+  if (oid === pg.types.builtins.INT8) return Number;
+  return pg.types.getTypeParser(oid, format as 'text');
+}
+
+/** A connection that hears what is announced; made again whenever it is lost. */
+class Listening {
+  readonly #config: pg.ClientConfig;
+  readonly #listener: ProgressListener;
+  #client: pg.Client | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(config: pg.ClientConfig, listener: ProgressListener) {
+    this.#config = config;
+    this.#listener = listener;
+    void this.#begin();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    await this.#client?.end().catch(() => undefined);
+  }
+
+  async #begin(): Promise<void> {
+    const client = new pg.Client(this.#config);
+    this.#client = client;
+    client.on('error', () => undefined);
+    client.on('notification', ({ payload }) => {
+      this.#listener(payload);
+    });
+    client.on('end', () => {
+      this.#again();
+    });
+    try {
+      await client.connect();
+      await client.query(`listen ${CHANNEL}`);
+      // Whatever was announced meanwhile was not heard.
+      this.#listener(undefined);
+    } catch {
+      await client.end().catch(() => undefined);
+      this.#again();
+    }
+  }
+
+  #again(): void {
+    if (this.#closed) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#begin(), LISTEN_AGAIN_MS);
+  }
+}

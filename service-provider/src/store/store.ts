@@ -1,0 +1,56 @@
+import type { PublicParameters } from '@duoveil/common/bcp';
+
+import type { Database, ProgressListener } from './database.js';
+import { DecisionStore } from './decisions.js';
+import { GroupCommit } from './group-commit.js';
+import { FencedWrites, LeaseStore } from './leases.js';
+import { ModelStore } from './models.js';
+import { bindParameters } from './parameters.js';
+import { PatientStore } from './patients.js';
+import { SampleStore } from './samples.js';
+import type { Seal } from './seal.js';
+import { bindStoreKey } from './store-key-check.js';
+
+/** Everything that the service provider keeps. What is not in here does not survive a stop. */
+export interface Store {
+  readonly patients: PatientStore;
+  readonly leases: LeaseStore;
+  readonly samples: SampleStore;
+  readonly models: ModelStore;
+  readonly decisions: DecisionStore;
+  /** Has a listener told of other processes' decisions and models. */
+  listen(listener: ProgressListener): void;
+  close(): Promise<void>;
+}
+
+/**
+ * The store over a database that is open, and bound from now on to its parameters and its key.
+ * @param leaseMs how long a lease lasts that is not renewed
+ * @throws DuoveilError `PARAMETERS_MISMATCH`, `UNSEALING_FAILED`, and as the database does
+ */
+export async function storeOver(
+  database: Database,
+  parameters: PublicParameters,
+  seal: Seal,
+  leaseMs: number,
+): Promise<Store> {
+  const { db } = database;
+  await bindParameters(db, parameters);
+  await bindStoreKey(db, seal);
+  const commits = new GroupCommit(db);
+  const leases = new LeaseStore(database, commits, leaseMs);
+  // Whoever had one is gone.
+  if (!database.shared) await leases.expireAll();
+  const writes = new FencedWrites(database, commits);
+  return {
+    patients: new PatientStore(db),
+    leases,
+    samples: new SampleStore(db, writes, parameters),
+    models: new ModelStore(db, writes, seal),
+    decisions: new DecisionStore(db, writes, seal),
+    listen: (listener) => {
+      database.listen(listener);
+    },
+    close: () => database.close(),
+  };
+}
