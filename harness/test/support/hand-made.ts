@@ -95,6 +95,11 @@ export class HandMadeGateway {
     return new HandMadeGateway(connection, bcp, patient, keys, encoded);
   }
 
+  /** The same gateway, talking to another service provider. */
+  via(connection: Connection): HandMadeGateway {
+    return new HandMadeGateway(connection, this.bcp, this.patient, this.keys, this.encodedKey);
+  }
+
   /** A good enrolment, to be sent or to be altered. */
   enrolment(schema: Schema = SCHEMA, policy: MonitoringPolicy = POLICY): EnrolRequest {
     const { patient, bcp, encodedKey: key } = this;
