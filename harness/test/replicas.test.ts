@@ -124,9 +124,9 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
       const { sp } = deployment.servers;
       await stream(
         new Map([
-          [14, () => sp.kill()],
+          [14, kill(sp)],
           // By now it is with the other one, and the first one is back.
-          [32, () => replica.party.kill()],
+          [32, kill(replica.party)],
         ]),
       );
       // Each of them has had the patient.
@@ -218,3 +218,9 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
     await proxy.stop();
   });
 });
+
+function kill(party: Supervised): () => void {
+  return () => {
+    party.kill();
+  };
+}

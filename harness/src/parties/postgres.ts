@@ -14,13 +14,8 @@ const USER = 'duoveil';
 /** Ends the database when its standard input ends: it never outlives who started it. */
 const WHILE_STDIN = '"$@" & pid=$!; cat > /dev/null; kill -QUIT $pid; wait $pid';
 
-/** Nothing here is to survive a power failure. */
-const OPTIONS = [
-  'fsync=off',
-  'synchronous_commit=off',
-  'full_page_writes=off',
-  'max_connections=60',
-];
+/** What is committed survives the end of the server's processes; not that of the machine. */
+const OPTIONS = ['fsync=off', 'full_page_writes=off', 'max_connections=60'];
 
 /** Whoever the server runs as: it refuses to be root. */
 interface Account {

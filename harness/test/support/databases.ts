@@ -10,8 +10,8 @@ import { Postgres } from '../../src/parties/postgres.js';
 /** Makes databases of one kind. */
 export interface Databases {
   /** A new and empty one. */
-  create(): Promise<StoreLocation>;
-  stop(): Promise<void>;
+  readonly create: () => Promise<StoreLocation>;
+  readonly stop: () => Promise<void>;
 }
 
 /** A kind of database. */
@@ -19,7 +19,7 @@ export interface DatabaseKind {
   /** With the reason, where it is not there. */
   readonly name: string;
   readonly available: boolean;
-  start(): Promise<Databases>;
+  readonly start: () => Promise<Databases>;
 }
 
 /** Where a URL points to, as a store's location. */

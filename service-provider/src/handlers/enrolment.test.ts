@@ -1,5 +1,5 @@
 import { Bcp } from '@duoveil/common/bcp';
-import { silentLogger, systemClock, systemSleep } from '@duoveil/common/runtime';
+import { systemClock } from '@duoveil/common/runtime';
 import { Baseline, Output, Suite } from '@duoveil/proto';
 import type { EnrolRequest } from '@duoveil/proto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -13,7 +13,6 @@ import {
   testParameters,
   testPatient,
 } from '../fixture.js';
-import { Monitors } from '../monitor/monitors.js';
 import type { Patient, Store } from '../store/index.js';
 import { enrol } from './enrolment.js';
 import type { EnrolmentEnvironment } from './enrolment.js';

@@ -71,7 +71,9 @@ function readPem(file: string, parameter: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw invalid(`names in ${parameter} a file that is not readable (${systemErrorCode(error)})`);
+    throw invalid(
+      `names in ${parameter} a file that is not readable (${systemErrorCode(error) ?? 'unknown reason'})`,
+    );
   }
 }
 

@@ -39,8 +39,10 @@ const CHANNEL = 'duoveil_progress';
 export async function openPostgres(options: PostgresOptions): Promise<Database> {
   const config = clientConfig(options);
   const pool = new pg.Pool({ ...config, max: CONNECTIONS });
-  // A connection that is cut while nobody uses it: the next query gets another one.
+  // Connections are cut while nobody uses them, and also between the statements of a transaction,
+  // whose next one fails then: nothing to be done about it here.
   pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
   const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
   try {
     await storing(() => migrate(db));
@@ -73,15 +75,13 @@ function clientConfig({ password, ...address }: PostgresOptions): pg.ClientConfi
     password: password?.reveal() ?? '',
     keepAlive: true,
     application_name: 'duoveil',
-    types: { getTypeParser },
+    types,
   };
 }
 
 /** 64-bit integers are sequence numbers and moments here: they fit a JavaScript number. */
-function getTypeParser(...[oid, format]: [number, ('text' | 'binary')?]): unknown {
-  if (oid === pg.types.builtins.INT8) return Number;
-  return pg.types.getTypeParser(oid, format as 'text');
-}
+const types = new pg.TypeOverrides();
+types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** A connection that hears what is announced; made again whenever it is lost. */
 class Listening {

@@ -62,7 +62,8 @@ describe('a store key', () => {
   });
 
   it('opens the database that it was first used with, and no other', async () => {
-    const { db, close } = await openSqlite(database);
+    const opened = await openSqlite(database);
+    const { db } = opened;
     const seal = new StoreSeal(STORE_KEY, systemRandom);
     await bindStoreKey(db, seal);
     await bindStoreKey(db, seal);
@@ -72,6 +73,6 @@ describe('a store key', () => {
       message: 'the store key is not that of this database: give the one that it was made with',
     });
     await bindStoreKey(db, seal);
-    await close();
+    await opened.close();
   });
 });
