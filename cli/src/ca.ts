@@ -5,14 +5,15 @@ import { duoveilError } from '@duoveil/common/errors';
 import {
   createAuthority,
   defaultTrustDomain,
-  issueCertificate,
+  issuedCertificates,
+  issueFrom,
   parseIdentity,
-  readAuthority,
+  revokeFrom,
   roles,
+  serialNumberOf,
   systemClock,
   withSettings,
   writeAuthority,
-  writeCredentials,
   type Identity,
 } from '@duoveil/common/runtime';
 import { Command } from 'commander';
@@ -43,6 +44,19 @@ const issueSettings = z.strictObject({
   days: days.default(90).describe('validity in days'),
 });
 
+const listSettings = z.strictObject({ dir: directory });
+
+const revokeSettings = z.strictObject({
+  dir: directory,
+  serial: z
+    .string()
+    .regex(/^[0-9A-Fa-f]{1,40}$/, 'must be hexadecimal, as "duoveil ca list" shows it')
+    .optional()
+    .describe('serial number of the certificate to take back'),
+  certificate: z.string().min(1).optional().describe('or its file'),
+  days: days.default(30).describe('validity of the revocation list in days'),
+});
+
 /** `duoveil ca …`: a certificate authority for development. */
 export function caCommand(): Command {
   const ca = new Command('ca').description(
@@ -60,16 +74,37 @@ export function caCommand(): Command {
   }).description('make an authority');
   withSettings(ca.command('issue'), issueSettings, async (settings) => {
     const identity = identityOf(settings);
-    const authority = await readAuthority(settings.dir);
-    const credentials = await issueCertificate(authority, {
+    const serialNumber = await issueFrom(settings.dir, settings.out, {
       identity,
       hosts: identity.role === 'csp' || identity.role === 'sp' ? settings.hosts : [],
       days: settings.days,
       now: systemClock.now(),
     });
-    await writeCredentials(settings.out, credentials);
-    process.stdout.write(`certificate and key written to ${settings.out}\n`);
+    process.stdout.write(
+      `certificate and key written to ${settings.out}\nserial number ${serialNumber}\n`,
+    );
   }).description('issue a role certificate');
+  withSettings(ca.command('list'), listSettings, async ({ dir }) => {
+    for (const { serialNumber, identity, validTo, revokedAt } of await issuedCertificates(dir)) {
+      const until = `valid to ${validTo.toISOString()}`;
+      const fate = revokedAt === undefined ? until : `revoked at ${revokedAt.toISOString()}`;
+      process.stdout.write(`${serialNumber} ${identity} ${fate}\n`);
+    }
+  }).description('list the certificates that were issued');
+  withSettings(ca.command('revoke'), revokeSettings, async (settings) => {
+    const { dir, serial, certificate, days: valid } = settings;
+    if (serial !== undefined && certificate !== undefined) {
+      throw duoveilError('OPTION_INVALID', '--serial: not together with --certificate', {
+        option: '--serial',
+      });
+    }
+    const serialNumber = certificate === undefined ? serial : await serialNumberOf(certificate);
+    const count = await revokeFrom(dir, serialNumber, { days: valid, now: systemClock.now() });
+    process.stdout.write(
+      `${join(dir, 'ca.crl')} takes back ${String(count)} in all: ` +
+        "copy it into every party's --tls directory\n",
+    );
+  }).description('take a certificate back, or renew the list of those taken back');
   return ca;
 }
 

@@ -7,9 +7,8 @@ import { AdditiveKey, CrtOpening } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
 import {
   createLogger,
-  credentialFiles,
   implement,
-  loadTlsOf,
+  openTls,
   requireSecureBits,
   startServer,
   systemClock,
@@ -41,7 +40,7 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 export async function serve(settings: CspSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
-  const tls = await loadTlsOf('csp', credentialFiles(settings.tls));
+  const tls = await openTls('csp', settings, logger);
   const engine = loadEngine(settings.engine);
   logger.info('arithmetic engine', { engine: engine.description });
 
@@ -91,6 +90,7 @@ export async function serve(settings: CspSettings): Promise<void> {
 
   await stopping;
   await server.drain(settings.graceMs);
+  tls.close();
   await audit.close();
   await engine.close();
 }

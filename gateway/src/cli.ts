@@ -7,14 +7,7 @@ import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import { loadEngine } from '@duoveil/common/modular';
 import type { EngineChoice, ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
-import {
-  connect,
-  createLogger,
-  credentialFiles,
-  formatIdentity,
-  loadTls,
-  untilStopped,
-} from '@duoveil/common/runtime';
+import { connect, createLogger, LiveTls, untilStopped } from '@duoveil/common/runtime';
 import type { Connection, Logger, LogLevel, PatientId, StopReason } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 import type { z } from 'zod';
@@ -259,15 +252,9 @@ async function openParty(settings: {
   readonly engine: EngineChoice;
   readonly logLevel: LogLevel;
 }): Promise<Party> {
-  const tls = await loadTls(credentialFiles(settings.tls));
+  const logger = createLogger({ service: 'gateway', level: settings.logLevel });
+  const tls = await LiveTls.open({ directory: settings.tls, role: 'gateway', logger });
   const { identity } = tls;
-  if (identity.role !== 'gateway') {
-    throw duoveilError(
-      'CONFIG_INVALID',
-      `--tls: ${settings.tls} holds the certificate of ${formatIdentity(identity)}, which is no gateway`,
-      { path: 'tls' },
-    );
-  }
   const connection = connect({ address: settings.sp, tls, expectRole: 'sp' });
   const engine = loadEngine(settings.engine);
   return {
@@ -275,9 +262,10 @@ async function openParty(settings: {
     trustDomain: identity.trustDomain,
     connection,
     engine,
-    logger: createLogger({ service: 'gateway', level: settings.logLevel }),
+    logger,
     close: async () => {
       connection.close();
+      tls.close();
       await engine.close();
     },
   };

@@ -146,7 +146,7 @@ export class TestBed {
 
   static async create(): Promise<TestBed> {
     const now = new Date();
-    const authority = await createAuthority({ commonName: 'test authority', days: 2, now });
+    const authority = await createAuthority({ commonName: 'test authority', days: 30, now });
     const identity: Identity = { trustDomain: TRUST_DOMAIN, role: 'sp' };
     const tls = tlsFromCredentials(await credentialsOf(authority, identity));
     const directory = await mkdtemp(join(tmpdir(), 'duoveil-gateway-'));
@@ -174,7 +174,7 @@ export class TestBed {
 }
 
 function credentialsOf(authority: Authority, identity: Identity): Promise<Credentials> {
-  return issueCertificate(authority, { identity, hosts: ['127.0.0.1'], days: 1, now: new Date() });
+  return issueCertificate(authority, { identity, hosts: ['127.0.0.1'], days: 30, now: new Date() });
 }
 
 /** Keeps samples in memory and decides by a function; misbehaves as it is told. */

@@ -8,9 +8,8 @@ import {
   bidi,
   connect,
   createLogger,
-  credentialFiles,
   implement,
-  loadTlsOf,
+  openTls,
   requireSecureBits,
   retrying,
   serverStream,
@@ -53,7 +52,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
   const where = await storeSettings(settings);
-  const tls = await loadTlsOf('sp', credentialFiles(settings.tls));
+  const tls = await openTls('sp', settings, logger);
   const engine = loadEngine(settings.engine);
   const csp = connect({
     address: settings.csp,
@@ -156,6 +155,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   stop.abort();
   await monitors.stopped();
   csp.close();
+  tls.close();
   await store.close();
   await engine.close();
 }

@@ -3,6 +3,7 @@ import { duoveilError } from '../errors.js';
 import { formatIdentity, identityOfPeer } from './identity.js';
 import type { Identity, Role } from './identity.js';
 import type { Logger } from './logging.js';
+import type { Peers, ShownCertificate } from './peers.js';
 
 /** What a handler knows about a call beside the request. */
 export interface CallContext {
@@ -27,29 +28,37 @@ export interface AnyServerCall extends Pick<
   on(event: 'cancelled', listener: () => void): unknown;
 }
 
+/** A caller that may make its call. */
+export interface Caller {
+  readonly identity: Identity;
+  readonly certificate: ShownCertificate;
+}
+
 /**
- * The caller, if its certificate names a party of this deployment whose role may make the call.
+ * The caller, if its certificate is still good and names a party of this deployment whose role may
+ * make the call.
  * @throws UNAUTHENTICATED, PERMISSION_DENIED
  */
 export function authorise(
   call: AnyServerCall,
-  trustDomain: string,
+  { trustDomain, peers }: { readonly trustDomain: string; readonly peers: Peers },
   allowed: readonly Role[],
-): Identity {
+): Caller {
   const certificate = call.getAuthContext().sslPeerCertificate;
   const identity = certificate === undefined ? undefined : identityOfPeer(certificate);
-  if (identity?.trustDomain !== trustDomain) {
+  if (certificate === undefined || identity?.trustDomain !== trustDomain) {
     throw duoveilError(
       'UNAUTHENTICATED',
       `the certificate names no party of ${trustDomain}: it needs exactly one URI of the form ` +
         `spiffe://${trustDomain}/<role>[/<name>]`,
     );
   }
+  peers.admit(certificate);
   if (!allowed.includes(identity.role)) {
     throw duoveilError(
       'PERMISSION_DENIED',
       `${formatIdentity(identity)} may not call ${call.getPath()}: it is for ${allowed.join(', ')}`,
     );
   }
-  return identity;
+  return { identity, certificate };
 }

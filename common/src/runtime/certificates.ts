@@ -1,6 +1,6 @@
 /**
  * A certificate authority for development, demonstrations and tests: ECDSA P-256, one authority, no
- * intermediates, no revocation. A production deployment brings its own authority; what duoveil asks
+ * intermediates. A production deployment brings its own authority; what duoveil asks
  * of its certificates is what {@link issueCertificate} puts into them.
  *
  * Keys come from WebCrypto, whose generator is the operating system's and cannot be injected.
@@ -41,6 +41,8 @@ export interface CredentialFiles {
   readonly ca: string;
   readonly certificate: string;
   readonly key: string;
+  /** The authority's revocation list; there may be none. */
+  readonly crl: string;
 }
 
 const keyAlgorithm = { name: 'ECDSA', namedCurve: 'P-256' };
@@ -129,6 +131,91 @@ export async function issueCertificate(
   };
 }
 
+/** A certificate that was taken back. */
+export interface Revocation {
+  /** Hexadecimal. */
+  readonly serialNumber: string;
+  readonly revokedAt: Date;
+}
+
+/**
+ * Signs a revocation list. A list replaces the one before: it names everything that was ever revoked.
+ * @param options.days until when the next list is promised, from `now`
+ * @returns PEM
+ */
+export async function signRevocationList(
+  authority: Authority,
+  options: {
+    readonly revoked: readonly Revocation[];
+    readonly days: number;
+    readonly now: Date;
+  },
+): Promise<string> {
+  const x509 = await loadLibrary();
+  const issuer = new x509.X509Certificate(authority.certificate);
+  const list = await x509.X509CrlGenerator.create({
+    issuer: issuer.subjectName,
+    thisUpdate: options.now,
+    nextUpdate: new Date(options.now.getTime() + options.days * dayMs),
+    entries: options.revoked.map(({ serialNumber, revokedAt }) => ({
+      serialNumber,
+      revocationDate: revokedAt,
+      // Any reason will do: without one, the library writes an empty list, which others cannot read.
+      reason: x509.X509CrlReason.privilegeWithdrawn,
+    })),
+    signingAlgorithm,
+    signingKey: await importKey(authority.key),
+    extensions: [
+      await x509.AuthorityKeyIdentifierExtension.create(issuer.publicKey),
+      new x509.Extension(crlNumberOid, false, derInteger(options.now.getTime())),
+    ],
+  });
+  return pemOfList(Buffer.from(list.rawData));
+}
+
+/** Every list of an authority's has a higher number than the one before: the time will do. */
+const crlNumberOid = '2.5.29.20';
+
+/** A number that is not negative, as DER writes it. */
+function derInteger(value: number): Buffer {
+  const digits = value.toString(16);
+  const content = Buffer.from(digits.padStart(2 * Math.ceil((digits.length + 1) / 2), '0'), 'hex');
+  // A leading zero byte is needed where the first bit would pass for a sign, and wrong elsewhere.
+  const needless = content.length > 1 && content[0] === 0 && (content[1] ?? 0) < 0x80;
+  const minimal = needless ? content.subarray(1) : content;
+  return Buffer.concat([Buffer.from([0x02, minimal.length]), minimal]);
+}
+
+// The library's own form says `BEGIN CRL`, which other programmes do not read.
+function pemOfList(der: Buffer): string {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN X509 CRL-----\n${lines.join('\n')}\n-----END X509 CRL-----\n`;
+}
+
+/**
+ * What an authority's list revokes.
+ * @throws CONFIG_INVALID where it is not a list, or not this authority's
+ */
+export async function readRevocations(authority: Authority, pem: string): Promise<Revocation[]> {
+  const x509 = await loadLibrary();
+  try {
+    const list = new x509.X509Crl(pem);
+    const publicKey = new x509.X509Certificate(authority.certificate);
+    if (!(await list.verify({ publicKey }))) throw new Error('not signed by the authority');
+    return list.entries.map(({ serialNumber, revocationDate }) => ({
+      serialNumber,
+      revokedAt: revocationDate,
+    }));
+  } catch (cause) {
+    throw duoveilError(
+      'CONFIG_INVALID',
+      "ca.crl is not a revocation list of this authority's",
+      { path: 'ca' },
+      { cause },
+    );
+  }
+}
+
 /** Writes `ca.crt` and `ca.key` (readable to the owner only) into a directory, made if need be. */
 export async function writeAuthority(directory: string, authority: Authority): Promise<void> {
   await mkdir(directory, { recursive: true });
@@ -178,6 +265,7 @@ export function credentialFiles(directory: string): CredentialFiles {
     ca: join(directory, 'ca.crt'),
     certificate: join(directory, 'tls.crt'),
     key: join(directory, 'tls.key'),
+    crl: join(directory, 'ca.crl'),
   };
 }
 

@@ -8,37 +8,103 @@ import { abortReason } from './clock.js';
 import { defaultMaxMessageBytes } from './server.js';
 import { decodeError } from './status.js';
 import { clientTls } from './tls.js';
-import type { Tls } from './tls.js';
+import type { ClientTls, Tls } from './tls.js';
+import { tlsSource } from './tls-source.js';
+import type { TlsSource } from './tls-source.js';
 
 /** A connection to one server; made on the first call, and again after it broke. */
 export interface Connection {
   /** The peer's role and address, as errors name it: `csp at 127.0.0.1:7001`. */
   readonly peer: string;
+  /** For the next call: another one after the TLS material has changed. */
   readonly client: Client;
   /** A failed call as an error of ours. */
   decode(error: ServiceError): DuoveilError;
+  /**
+   * Ends a call where its server's certificate is revoked.
+   * @returns how to end that
+   */
+  hold(call: { cancel(): void }): () => void;
   /** Ends the connection; calls in progress fail. */
   close(): void;
 }
 
+/** Where to connect to, and as whom. */
+export interface ConnectOptions {
+  /** `host:port`; the server's certificate must name this host. */
+  readonly address: string;
+  /** Where it changes, the next call is made on a new connection. */
+  readonly tls: Tls | TlsSource;
+  /** The role that the server's certificate must hold. */
+  readonly expectRole: 'csp' | 'sp';
+  /** Limit on one message, either way; 4 MiB by default. */
+  readonly maxMessageBytes?: number;
+}
+
 /**
  * Prepares a connection; nothing is sent yet.
- * @param options.address `host:port`; the server's certificate must name this host
- * @param options.expectRole the role the server's certificate must hold
- * @param options.maxMessageBytes limit on one message, either way; 4 MiB by default
  * @throws CONFIG_INVALID
  */
-export function connect(options: {
-  readonly address: string;
-  readonly tls: Tls;
-  readonly expectRole: 'csp' | 'sp';
-  readonly maxMessageBytes?: number;
-}): Connection {
-  const { host, port } = parseAddress(options.address, `${options.expectRole}.address`);
-  const maxMessageBytes = options.maxMessageBytes ?? defaultMaxMessageBytes;
-  const tls = clientTls(options.tls, host, options.expectRole);
-  const address = formatAddress({ host, port });
-  const client = new Client(`dns:${address}`, tls.credentials, {
+export function connect(options: ConnectOptions): Connection {
+  return new TlsConnection(options);
+}
+
+class TlsConnection implements Connection {
+  readonly peer: string;
+  readonly #dial: (tls: Tls) => { readonly tls: ClientTls; readonly client: Client };
+  readonly #calls = new Set<{ cancel(): void }>();
+  readonly #unsubscribe: () => void;
+  #live: { readonly tls: ClientTls; readonly client: Client };
+
+  constructor(options: ConnectOptions) {
+    const { address, expectRole } = options;
+    const { host, port } = parseAddress(address, `${expectRole}.address`);
+    const target = formatAddress({ host, port });
+    const source = tlsSource(options.tls);
+    this.peer = `${expectRole} at ${target}`;
+    this.#dial = (material) => {
+      const tls = clientTls(material, host, expectRole);
+      return { tls, client: clientOf(target, tls, options.maxMessageBytes) };
+    };
+    this.#live = this.#dial(source.current);
+    this.#unsubscribe = source.subscribe((tls) => {
+      this.#redial(tls);
+    });
+  }
+
+  get client(): Client {
+    return this.#live.client;
+  }
+
+  decode(error: ServiceError): DuoveilError {
+    return decodeError(error, this.peer, this.#live.tls.refusal());
+  }
+
+  hold(call: { cancel(): void }): () => void {
+    this.#calls.add(call);
+    return () => {
+      this.#calls.delete(call);
+    };
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    this.#live.client.close();
+  }
+
+  /** Calls in progress finish on the old connection, unless its server is not believed any more. */
+  #redial(material: Tls): void {
+    const { tls, client } = this.#live;
+    this.#live = this.#dial(material);
+    client.close();
+    const serial = tls.peerSerial();
+    if (serial === undefined || !material.revoked.has(serial)) return;
+    for (const call of [...this.#calls]) call.cancel();
+  }
+}
+
+function clientOf(address: string, tls: ClientTls, limit = defaultMaxMessageBytes): Client {
+  return new Client(`dns:${address}`, tls.credentials, {
     ...tls.options,
     // A masked request must never be sent again underneath the protocol: two runs of a step under
     // one mask could be compared. Whoever retries redoes the whole step with fresh masks.
@@ -47,22 +113,13 @@ export function connect(options: {
     'grpc.enable_http_proxy': 0,
     'grpc.enable_channelz': 0,
     'grpc.use_local_subchannel_pool': 1,
-    'grpc.max_receive_message_length': maxMessageBytes,
-    'grpc.max_send_message_length': maxMessageBytes,
+    'grpc.max_receive_message_length': limit,
+    'grpc.max_send_message_length': limit,
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 5_000,
   });
-  const peer = `${options.expectRole} at ${address}`;
-  return {
-    peer,
-    client,
-    decode: (error) => decodeError(error, peer, tls.refusal()),
-    close: () => {
-      client.close();
-    },
-  };
 }
 
 /** The client's half of a method in a generated service definition. */
@@ -101,6 +158,7 @@ export function callUnary<Request, Response>(
       new Metadata(),
       { deadline: Date.now() + deadlineMs },
       (error, response) => {
+        release();
         signal?.removeEventListener('abort', cancel);
         if (signal?.aborted === true) reject(abortReason(signal));
         else if (error !== null) reject(connection.decode(error));
@@ -108,6 +166,7 @@ export function callUnary<Request, Response>(
         else resolve(response);
       },
     );
+    const release = connection.hold(call);
     signal?.addEventListener('abort', cancel, { once: true });
   });
 }
@@ -221,12 +280,14 @@ async function* responsesOf<Response>(
   const cancel = (): void => {
     call.cancel();
   };
+  const release = connection.hold(call);
   signal?.addEventListener('abort', cancel, { once: true });
   try {
     for await (const response of call as AsyncIterable<Response>) yield response;
   } catch (error) {
     throw failureOf(connection, error, signal);
   } finally {
+    release();
     signal?.removeEventListener('abort', cancel);
     call.cancel();
   }

@@ -4,7 +4,7 @@ import type { RandomSource } from '../random.js';
 import { createAuthority, issueCertificate } from './certificates.js';
 import type { Authority } from './certificates.js';
 import { connect } from './client.js';
-import type { Connection } from './client.js';
+import type { Connection, ConnectOptions } from './client.js';
 import type { Clock } from './clock.js';
 import { parseIdentity } from './identity.js';
 import type { Identity } from './identity.js';
@@ -64,11 +64,7 @@ export class Loopback {
     return server;
   }
 
-  connect(
-    address: string,
-    tls: Tls,
-    options: { expectRole?: 'csp' | 'sp'; maxMessageBytes?: number } = {},
-  ): Connection {
+  connect(address: string, tls: Tls, options: Partial<ConnectOptions> = {}): Connection {
     const connection = connect({ address, tls, expectRole: 'sp', ...options });
     this.#closers.push(() => {
       connection.close();

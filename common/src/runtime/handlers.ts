@@ -17,12 +17,15 @@ import type { Clock } from './clock.js';
 import { formatIdentity } from './identity.js';
 import type { Role } from './identity.js';
 import type { Logger, LogLevel } from './logging.js';
+import type { Peers } from './peers.js';
 import type { AnyMethod, BidiMethod, ServerStreamMethod, UnaryMethod } from './service.js';
 import { encodeError } from './status.js';
 
 /** What the handlers of one server share. */
 export interface HandlerEnvironment {
   readonly trustDomain: string;
+  /** Whose certificates are still believed. */
+  readonly peers: Peers;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly random: RandomSource;
@@ -169,7 +172,7 @@ function begin(
   requestId: string,
   parentLogger: Logger,
 ): Call {
-  const identity = authorise(call, environment.trustDomain, roles);
+  const { identity, certificate } = authorise(call, environment, roles);
   const controller = new AbortController();
   const logger = parentLogger.child({ caller: formatIdentity(identity) });
   const startMs = environment.clock.monotonicMs();
@@ -181,6 +184,11 @@ function begin(
   call.on('cancelled', cancel);
   if (call.cancelled) cancel();
   const release = endsWith.map((signal) => linkSignal(signal, controller));
+  release.push(
+    environment.peers.hold(certificate, (reason) => {
+      controller.abort(reason);
+    }),
+  );
   const durationMs = (): number => environment.clock.monotonicMs() - startMs;
   const letGo = (): void => {
     for (const unlink of release) unlink();

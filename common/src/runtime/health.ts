@@ -3,7 +3,7 @@ import type { sendUnaryData, ServiceDefinition, UntypedHandleCall } from '@grpc/
 import { HealthImplementation } from 'grpc-health-check';
 import type { ServingStatus } from 'grpc-health-check';
 import { authorise } from './call-context.js';
-import type { AnyServerCall } from './call-context.js';
+import type { AnyServerCall, Caller } from './call-context.js';
 import type { HandlerEnvironment } from './handlers.js';
 import { roles } from './identity.js';
 import { encodeError } from './status.js';
@@ -62,10 +62,10 @@ interface RawHandlers {
   readonly watch: (call: StreamCall) => void;
 }
 
-function refusal(call: AnyServerCall, environment: HandlerEnvironment): WireStatus | undefined {
+/** The caller, or how it is refused. */
+function caller(call: AnyServerCall, environment: HandlerEnvironment): Caller | WireStatus {
   try {
-    authorise(call, environment.trustDomain, roles);
-    return undefined;
+    return authorise(call, environment, roles);
   } catch (error) {
     const requestId = Buffer.from(environment.random.bytes(8)).toString('hex');
     environment.logger.warn('call refused', { method: call.getPath(), requestId, error });
@@ -75,26 +75,29 @@ function refusal(call: AnyServerCall, environment: HandlerEnvironment): WireStat
 
 function guardUnary(handle: RawHandlers['check'], environment: HandlerEnvironment) {
   return (call: AnyServerCall, callback: Callback): void => {
-    const refused = refusal(call, environment);
-    if (refused === undefined) handle(call, callback);
-    else callback(refused);
+    const known = caller(call, environment);
+    if ('identity' in known) handle(call, callback);
+    else callback(known);
   };
 }
 
 function guardWatch(handle: RawHandlers['watch'], environment: HandlerEnvironment) {
   return (call: StreamCall): void => {
-    const refused = refusal(call, environment);
-    if (refused !== undefined) {
-      call.emit('error', refused);
+    const known = caller(call, environment);
+    if (!('identity' in known)) {
+      call.emit('error', known);
       return;
     }
     handle(call);
     // A watch has no end of its own: the server going down is its end, or it would hold that up.
     const end = (): void => {
+      release();
       call.end();
     };
+    const release = environment.peers.hold(known.certificate, end);
     environment.draining.addEventListener('abort', end, { once: true });
     call.on('cancelled', () => {
+      release();
       environment.draining.removeEventListener('abort', end);
     });
   };

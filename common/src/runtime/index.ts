@@ -3,16 +3,24 @@ export { formatAddress, parseAddress } from './address.js';
 export type { Address } from './address.js';
 export type { CallContext } from './call-context.js';
 export {
+  issuedCertificates,
+  issueFrom,
+  revokeFrom,
+  serialNumberOf,
+} from './authority-directory.js';
+export type { IssuedCertificate } from './authority-directory.js';
+export {
   createAuthority,
   credentialFiles,
   issueCertificate,
   readAuthority,
+  signRevocationList,
   writeAuthority,
   writeCredentials,
 } from './certificates.js';
 export type { Authority, CredentialFiles, Credentials } from './certificates.js';
 export { callBidi, callServerStream, callUnary, connect } from './client.js';
-export type { BidiCall, ClientMethod, Connection } from './client.js';
+export type { BidiCall, ClientMethod, Connection, ConnectOptions } from './client.js';
 export { abortReason, systemClock, systemSleep } from './clock.js';
 export type { Clock, Sleep } from './clock.js';
 export {
@@ -69,7 +77,10 @@ export {
 } from './settings.js';
 export type { SettingFlag, SettingsSources } from './settings.js';
 export { decodeError, encodeError } from './status.js';
-export { loadTls, loadTlsOf, tlsFromCredentials } from './tls.js';
+export { loadTls, tlsFromCredentials } from './tls.js';
 export type { Tls } from './tls.js';
+export { LiveTls, openTls } from './live-tls.js';
+export type { LiveTlsOptions } from './live-tls.js';
+export type { TlsSource } from './tls-source.js';
 export { requireSecureBits } from './key-bits.js';
 export { runProgram, withSettings } from './command.js';

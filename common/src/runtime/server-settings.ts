@@ -14,7 +14,20 @@ export const serverSettings = {
     .min(1)
     .optional()
     .describe('file to write the port to, once the server is ready'),
-  tls: z.string().min(1).describe('directory with ca.crt, tls.crt and tls.key'),
+  tls: z
+    .string()
+    .min(1)
+    .describe('directory with ca.crt, tls.crt, tls.key and, if there is one, ca.crl'),
+  tlsReloadMs: z
+    .int()
+    .min(0)
+    .default(10_000)
+    .describe('how often those are looked at, in milliseconds; 0 for on SIGHUP only'),
+  tlsWarningDays: z
+    .int()
+    .min(0)
+    .default(14)
+    .describe('warn of certificates that expire within this many days'),
   logLevel: z.enum(logLevels).default('info').describe('error, warn, info or debug'),
   engine: z.enum(ENGINE_CHOICES).default('auto').describe('arithmetic: auto, native or portable'),
   graceMs: z

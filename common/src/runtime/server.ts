@@ -14,14 +14,18 @@ import { healthService } from './health.js';
 import type { Health } from './health.js';
 import type { Logger } from './logging.js';
 import type { Service } from './service.js';
+import { Peers } from './peers.js';
 import { serverCredentials } from './tls.js';
 import type { Tls } from './tls.js';
+import { tlsSource } from './tls-source.js';
+import type { TlsSource } from './tls-source.js';
 
 /** What a server needs. */
 export interface ServerOptions {
   /** `host:port`; port 0 lets the system choose. */
   readonly listen: string;
-  readonly tls: Tls;
+  /** Followed where it changes, but for the identity. */
+  readonly tls: Tls | TlsSource;
   readonly services: readonly Service[];
   readonly logger: Logger;
   /** Limit on one message, either way, in bytes; 4 MiB by default. */
@@ -56,6 +60,8 @@ export const defaultMaxMessageBytes = 4 * 1024 * 1024;
 // has to say comes back as errors. GRPC_VERBOSITY in the environment brings it back.
 if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NONE);
 
+/** How often calls in progress are looked at for certificates that have expired, in milliseconds. */
+const sweepMs = 10_000;
 const keepaliveTimeMs = 30_000;
 const keepaliveTimeoutMs = 10_000;
 
@@ -69,10 +75,14 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const stopped = new AbortController();
   // Every call in progress listens, and there may be any number of them.
   setMaxListeners(0, draining.signal, stopped.signal);
+  const tls = tlsSource(options.tls);
+  const clock = options.clock ?? systemClock;
+  const peers = new Peers(() => tls.current.revoked, clock);
   const environment: HandlerEnvironment = {
-    trustDomain: options.tls.identity.trustDomain,
+    trustDomain: tls.current.identity.trustDomain,
+    peers,
     logger: options.logger,
-    clock: options.clock ?? systemClock,
+    clock,
     random: options.random ?? systemRandom,
     unaryTimeoutMs: options.unaryTimeoutMs ?? 30_000,
     draining: draining.signal,
@@ -99,7 +109,12 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
 
   const { host, port: wanted } = parseAddress(options.listen, 'listen');
   const listen = formatAddress({ host, port: wanted });
-  const port = await bind(server, listen, serverCredentials(options.tls));
+  const port = await bind(server, listen, serverCredentials(tls));
+  const sweep = (): void => {
+    peers.sweep();
+  };
+  const unsubscribe = tls.subscribe(sweep);
+  const sweeping = setInterval(sweep, sweepMs).unref();
   const address = formatAddress({ host, port });
   options.logger.info('listening', { address });
 
@@ -123,6 +138,8 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     }, graceMs);
     await finished;
     clearTimeout(timer);
+    clearInterval(sweeping);
+    unsubscribe();
     options.logger.info('stopped');
   };
   return {

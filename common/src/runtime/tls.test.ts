@@ -19,8 +19,10 @@ import type { Authority } from './certificates.js';
 import { callUnary } from './client.js';
 import { authority, clockAt, identity, issue, Loopback } from './fixture.js';
 import { identityOfCertificate } from './identity.js';
+import { silentLogger } from './logging.js';
 import { implement, unary } from './service.js';
-import { loadTlsOf, loadTls } from './tls.js';
+import { LiveTls } from './live-tls.js';
+import { loadTls } from './tls.js';
 import type { Tls } from './tls.js';
 
 const parameters = implement(ParametersServiceService, {
@@ -233,8 +235,11 @@ describe('TLS files', () => {
 
   it('are refused to a party that has another role', async () => {
     const { paths } = await files();
-    expect((await loadTlsOf('csp', paths)).identity).toEqual(identity('csp'));
-    await expect(loadTlsOf('sp', paths)).rejects.toMatchObject({
+    const open = (role: 'csp' | 'sp') => LiveTls.open({ directory, role, logger: silentLogger() });
+    const live = await open('csp');
+    live.close();
+    expect(live.identity).toEqual(identity('csp'));
+    await expect(open('sp')).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
       message: `tls.certificate: ${paths.certificate} is that of spiffe://test.internal/csp, which is no sp`,
     });

@@ -13,49 +13,102 @@ import { Secret } from '../secret.js';
 import type { Credentials, CredentialFiles } from './certificates.js';
 import { systemClock } from './clock.js';
 import type { Clock } from './clock.js';
-import { readSettingFile } from './files.js';
+import { readSettingFile, systemErrorCode } from './files.js';
 import { formatIdentity, identityOfCertificate, identityOfPeer } from './identity.js';
 import type { Identity, Role } from './identity.js';
+import { nothingRevoked, readRevocationList } from './revocation.js';
+import type { RevocationList } from './revocation.js';
+import type { TlsSource } from './tls-source.js';
 
-/** A party's checked TLS material, ready for use at either end of a connection. */
-export interface Tls {
+/** What a party's TLS files hold. */
+export interface TlsMaterial {
   /** The authority's certificate or certificates, PEM. */
   readonly ca: Buffer;
   /** The party's own certificate, PEM, with intermediates if any. */
   readonly certificate: Buffer;
   /** The party's own key, PEM. */
   readonly key: Secret<Buffer>;
+  /** The authority's revocation list or lists, PEM, if there are any. */
+  readonly crl?: Buffer | undefined;
+}
+
+/** A party's checked TLS material, ready for use at either end of a connection. */
+export interface Tls extends TlsMaterial {
   /** Who the party is, as its own certificate says. */
   readonly identity: Identity;
+  /** When its own certificate expires. */
+  readonly validTo: Date;
+  /** When the authority's expires; of several that are valid, the first one to expire. */
+  readonly caValidTo: Date;
+  /** Whose certificates are not believed any more. */
+  readonly revoked: RevocationList;
 }
 
 /**
  * Reads and checks the files that the `tls` settings name.
  * @throws CONFIG_INVALID: which file is missing, not PEM, expired, not yet valid, without an
- * identity, or a key of another certificate
+ * identity, or a key of another certificate; a revocation list that is not the authority's
  */
 export async function loadTls(files: CredentialFiles, clock: Clock = systemClock): Promise<Tls> {
-  const [ca, certificate, key] = await Promise.all([
+  return parseTls(await readTlsFiles(files), files, clock);
+}
+
+/** @throws CONFIG_INVALID where a file is missing; there may be no revocation list */
+export async function readTlsFiles(files: CredentialFiles): Promise<TlsMaterial> {
+  const [ca, certificate, key, crl] = await Promise.all([
     readSettingFile(files.ca, 'tls.ca'),
     readSettingFile(files.certificate, 'tls.certificate'),
     readSettingFile(files.key, 'tls.key'),
+    readIfPresent(files.crl, 'tls.crl'),
   ]);
-  return checkTls({ ca, certificate, key: new Secret(key) }, files, clock);
+  return { ca, certificate, key: new Secret(key), crl };
+}
+
+/** @throws CONFIG_INVALID as {@link loadTls} */
+export async function parseTls(
+  material: TlsMaterial,
+  names: CredentialFiles,
+  clock: Clock,
+): Promise<Tls> {
+  const tls = checkTls(material, names, clock);
+  if (material.crl === undefined) return tls;
+  const issuers = [material.ca, material.certificate].flatMap(certificatesIn);
+  return { ...tls, revoked: await readRevocationList(material.crl, issuers, names.crl) };
 }
 
 /**
- * The same for a party that has one role: with another one's certificate nobody would talk to it.
- * @throws CONFIG_INVALID where the certificate holds another role, too
+ * With another role's certificate nobody would talk to a party.
+ * @throws CONFIG_INVALID
  */
-export async function loadTlsOf(role: Role, files: CredentialFiles): Promise<Tls> {
-  const tls = await loadTls(files);
-  if (tls.identity.role === role) return tls;
+export function requireRole(tls: Tls, role: Role, files: CredentialFiles): void {
+  if (tls.identity.role === role) return;
   const found = formatIdentity(tls.identity);
   throw tlsError('tls.certificate', files.certificate, `is that of ${found}, which is no ${role}`);
 }
 
 /**
- * The same for credentials in memory.
+ * A party stays who it is for its life.
+ * @throws CONFIG_INVALID
+ */
+export function requireIdentity(tls: Tls, identity: Identity, files: CredentialFiles): void {
+  const [found, expected] = [formatIdentity(tls.identity), formatIdentity(identity)];
+  if (found === expected) return;
+  const what = `is that of ${found}, but this party is ${expected}: restart it`;
+  throw tlsError('tls.certificate', files.certificate, what);
+}
+
+/**
+ * A revocation list that is gone would give back what was taken: an empty one has to say so.
+ * @throws CONFIG_INVALID
+ */
+export function requireListKept(tls: Tls, before: Tls, files: CredentialFiles): void {
+  if (tls.crl === undefined && before.crl !== undefined) {
+    throw tlsError('tls.crl', files.crl, 'is gone: a list that revokes nothing has to say so');
+  }
+}
+
+/**
+ * As {@link loadTls} for credentials in memory; nothing is revoked.
  * @throws CONFIG_INVALID
  */
 export function tlsFromCredentials(credentials: Credentials, clock: Clock = systemClock): Tls {
@@ -64,12 +117,22 @@ export function tlsFromCredentials(credentials: Credentials, clock: Clock = syst
     certificate: Buffer.from(credentials.certificate),
     key: new Secret(Buffer.from(credentials.key.reveal())),
   };
-  return checkTls(material, { ca: 'ca', certificate: 'certificate', key: 'key' }, clock);
+  const names = { ca: 'ca', certificate: 'certificate', key: 'key', crl: 'crl' };
+  return checkTls(material, names, clock);
 }
 
-function checkTls(material: Omit<Tls, 'identity'>, names: CredentialFiles, clock: Clock): Tls {
+async function readIfPresent(file: string, setting: string): Promise<Buffer | undefined> {
+  try {
+    return await readSettingFile(file, setting);
+  } catch (error) {
+    if (error instanceof Error && systemErrorCode(error.cause) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function checkTls(material: TlsMaterial, names: CredentialFiles, clock: Clock): Tls {
   const now = clock.now();
-  requireValid(parseCertificate(material.ca, 'tls.ca', names.ca), 'tls.ca', names.ca, now);
+  const caValidTo = requireAuthority(material.ca, names.ca, now);
   const leaf = parseCertificate(material.certificate, 'tls.certificate', names.certificate);
   requireValid(leaf, 'tls.certificate', names.certificate, now);
   if (!leaf.checkPrivateKey(parseKey(material.key, names.key))) {
@@ -84,7 +147,37 @@ function checkTls(material: Omit<Tls, 'identity'>, names: CredentialFiles, clock
         'form spiffe://<trust domain>/<role>[/<name>]',
     );
   }
-  return { ...material, identity };
+  const validTo = new Date(leaf.validTo);
+  return { ...material, identity, validTo, caValidTo, revoked: nothingRevoked };
+}
+
+/**
+ * A file of authorities is good while one of them is valid: so one takes over from another.
+ * @returns when the first of the valid ones expires
+ */
+function requireAuthority(pem: Buffer, file: string, now: Date): Date {
+  const first = parseCertificate(pem, 'tls.ca', file);
+  const valid = certificatesIn(pem).filter((certificate) => isValid(certificate, now));
+  if (valid.length === 0) requireValid(first, 'tls.ca', file, now);
+  return new Date(Math.min(...valid.map(({ validTo }) => Date.parse(validTo))));
+}
+
+/** All certificates in a PEM file; those that cannot be read are left to TLS to refuse. */
+function certificatesIn(pem: Buffer): X509Certificate[] {
+  const blocks = pem.toString('latin1').match(certificateBlock) ?? [];
+  return blocks.flatMap((block) => {
+    try {
+      return [new X509Certificate(block)];
+    } catch {
+      return [];
+    }
+  });
+}
+
+const certificateBlock = /-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g;
+
+function isValid({ validFrom, validTo }: X509Certificate, now: Date): boolean {
+  return now >= new Date(validFrom) && now <= new Date(validTo);
 }
 
 function parseCertificate(pem: Buffer, setting: string, file: string): X509Certificate {
@@ -133,9 +226,12 @@ function contextOptions(tls: Tls): SecureContextOptions {
 
 // gRPC's own factory for server credentials has no way to state a minimum version.
 class MutualTlsServerCredentials extends ServerCredentials {
-  constructor(tls: Tls) {
-    const options = contextOptions(tls);
+  constructor(source: TlsSource) {
+    const options = contextOptions(source.current);
     super({ requestCert: true, rejectUnauthorized: true, minVersion: 'TLSv1.3' }, options);
+    source.subscribe((tls) => {
+      this.updateSecureContextOptions(contextOptions(tls));
+    });
   }
 
   override _equals(other: ServerCredentials): boolean {
@@ -143,9 +239,12 @@ class MutualTlsServerCredentials extends ServerCredentials {
   }
 }
 
-/** A server's side: TLS 1.3, and no call without a client certificate of the same authority. */
-export function serverCredentials(tls: Tls): ServerCredentials {
-  return new MutualTlsServerCredentials(tls);
+/**
+ * A server's side: TLS 1.3, and no call without a client certificate of the same authority. New
+ * connections are made with what is in force then.
+ */
+export function serverCredentials(source: TlsSource): ServerCredentials {
+  return new MutualTlsServerCredentials(source);
 }
 
 /** A client's side of one connection, with the channel options that belong to it. */
@@ -154,15 +253,18 @@ export interface ClientTls {
   readonly options: { readonly 'grpc.ssl_target_name_override'?: string };
   /** Why the last server was refused that did have a certificate of the authority, if one was. */
   refusal(): string | undefined;
+  /** The serial number of the last server's certificate that was accepted, if one was. */
+  peerSerial(): string | undefined;
 }
 
 /**
  * A client's side: TLS 1.3; the server's certificate must be of the same authority, name the host
- * that was dialled, and hold the expected role in the client's own trust domain.
+ * that was dialled, hold the expected role in the client's own trust domain, and not be revoked.
  * @param host the DNS name or IP address dialled
  */
 export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): ClientTls {
   let refusal: string | undefined;
+  let peerSerial: string | undefined;
   const credentials = ChannelCredentials.createFromSecureContext(
     createSecureContext(contextOptions(tls)),
     {
@@ -179,8 +281,11 @@ export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): Cli
         ) {
           const found = identity === undefined ? 'no identity' : formatIdentity(identity);
           refusal = `its certificate holds ${found}, expected ${formatIdentity(expected)}`;
+        } else if (tls.revoked.has(certificate.serialNumber)) {
+          refusal = 'its certificate was revoked';
         } else {
           refusal = undefined;
+          peerSerial = certificate.serialNumber;
         }
         return refusal === undefined ? undefined : new Error(refusal);
       },
@@ -192,5 +297,6 @@ export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): Cli
     // above uses the address that was dialled.
     options: isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': expectRole },
     refusal: () => refusal,
+    peerSerial: () => peerSerial,
   };
 }

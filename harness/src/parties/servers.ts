@@ -96,7 +96,7 @@ export class Servers {
       options.authority ??
       (await createAuthority({
         commonName: 'duoveil throw-away CA',
-        days: 7,
+        days: 30,
         now: new Date(),
       }));
     return new Servers(options, authority);
@@ -228,7 +228,7 @@ export class Servers {
     const credentials = await issueCertificate(this.#authority, {
       identity,
       hosts: [HOST],
-      days: 7,
+      days: 30,
       now: new Date(),
     });
     const directory = this.#path(party, 'tls');
