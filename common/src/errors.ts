@@ -60,7 +60,7 @@ export interface ErrorDetails {
   SEQUENCE_GAP: { readonly expected: bigint };
   /** A sequence number was used before, for a different sample. */
   SEQUENCE_CONFLICT: { readonly sequence: bigint };
-  /** The peer shows no certificate that this deployment issued. */
+  /** The peer shows no certificate that this deployment issued, or one that is not valid any more. */
   UNAUTHENTICATED: NoDetails;
   /** The peer's role, or its patient, does not open this call. */
   PERMISSION_DENIED: NoDetails;

@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+import { roles } from '@duoveil/common/runtime';
 import { cspCommand } from '@duoveil/csp/cli';
 import { cspAuditSettings, cspInitSettings, cspSettings } from '../../csp/src/config.js';
 import { gatewayCommand } from '@duoveil/gateway/cli';
@@ -73,23 +74,33 @@ describe('docs/configuration.md', () => {
     }
     expect(documented).toEqual(expected);
   });
+});
 
-  test('says who may call what', () => {
-    const documented = tableRows(section(document, 'Who may call what'))
-      .map(
-        ([service = '', method = '', at = '', roles = '']) =>
-          `${at} ${service}/${method}: ${roles}`,
-      )
-      .sort();
-    expect(documented).toEqual(permittedCalls().sort());
+describe('docs/identities.md', () => {
+  const document = readDocument('docs/identities.md');
+  const rows = tableRows(section(document, 'Who may call what'));
+
+  test('says of every call and every role whether it is allowed', () => {
+    const documented = rows.map(
+      ([service = '', method = '', at = '', ...allowed]) =>
+        `${at} ${service}/${method}: ${allowed.join(' ')}`,
+    );
+    expect(documented.sort()).toEqual(permittedCalls().sort());
+  });
+
+  test('has the roles in the order of its columns', () => {
+    const head = section(document, 'Who may call what')
+      .split('\n')
+      .find((line) => line.startsWith('| service'));
+    expect(head?.split('|').map((cell) => cell.trim())).toEqual([
+      ...['', 'service', 'method', 'at'],
+      ...roles,
+      '',
+    ]);
   });
 
   test('has every method of the wire contract', () => {
-    const documented = new Set(
-      tableRows(section(document, 'Who may call what')).map(
-        ([service = '', name = '']) => `${service}/${name}`,
-      ),
-    );
+    const documented = new Set(rows.map(([service = '', name = '']) => `${service}/${name}`));
     const directory = join(root, 'proto/duoveil/v1');
     const methods = readdirSync(directory).flatMap((file) =>
       methodsIn(source(`proto/duoveil/v1/${file}`)),
@@ -163,13 +174,13 @@ function defaultOf(setting: z.ZodType | undefined): string {
   return typeof data === 'string' ? data : data === undefined ? '' : JSON.stringify(data);
 }
 
-/** `at service/Method: roles` of everything that is served, but for health. */
+/** `at service/Method: yes no ..` of everything that is served, for each role. */
 function permittedCalls(): string[] {
   return Object.entries(PERMISSIONS).flatMap(([server, calls]) =>
-    Object.entries<readonly string[]>(calls).flatMap(([path, roles]) => {
-      const [, service, method] = /^\/duoveil\.v1\.(\w+)\/(\w+)$/.exec(path) ?? [];
-      if (service === undefined || method === undefined) return [];
-      return [`${server.toUpperCase()} ${service}/${method}: ${roles.join(', ')}`];
+    Object.entries<readonly string[]>(calls).map(([path, allowed]) => {
+      const call = path.slice(1).replace(/^duoveil\.v1\./, '');
+      const cells = roles.map((role) => (allowed.includes(role) ? 'yes' : 'no'));
+      return `${server.toUpperCase()} ${call}: ${cells.join(' ')}`;
     }),
   );
 }

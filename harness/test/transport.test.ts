@@ -1,10 +1,19 @@
 /** Who gets through to the servers, and to which of their calls. */
+import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect as tcpConnect } from 'node:net';
 import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
+import type { PeerCertificate } from 'node:tls';
 
-import { createAuthority, parsePatientId, roles } from '@duoveil/common/runtime';
-import type { Connection, Role } from '@duoveil/common/runtime';
+import {
+  createAuthority,
+  parsePatientId,
+  roles,
+  signRevocationList,
+} from '@duoveil/common/runtime';
+import type { Connection, Role, Tls } from '@duoveil/common/runtime';
 import { isDuoveilError } from '@duoveil/common/errors';
 import type { DuoveilError } from '@duoveil/common/errors';
 import * as proto from '@duoveil/proto';
@@ -186,6 +195,48 @@ describe('a gateway', () => {
     );
   });
 });
+
+describe.each(servers)('the files of the %s', (server) => {
+  test('are replaced, and revoke others, while it runs', async () => {
+    const { servers: running, authority } = deployment;
+    const path = '/duoveil.v1.ParametersService/GetParameters';
+    const operator = await deployment.tls(identity('operator'));
+    const address = server === 'sp' ? running.address : running.cspAddress;
+    const connection = deployment.connectWith(server, address, operator);
+    expect(await knock(connection, path)).toBeUndefined();
+
+    const directory = await running.issue(server, identity(server));
+    const now = new Date();
+    const { serialNumber } = new X509Certificate(operator.certificate);
+    const revoked = [{ serialNumber, revokedAt: now }];
+    const list = await signRevocationList(authority, { revoked, days: 1, now });
+    await writeFile(join(directory, 'ca.crl'), list);
+    const from = deployment.log.length;
+    running[server].signal('SIGHUP');
+    await deployment.logged(/"certificates reloaded"/, from);
+
+    expect(await knock(connection, path)).toMatchObject({ code: status.UNAUTHENTICATED });
+    const other = await deployment.connect(server, identity('operator'));
+    expect(await knock(other, path)).toBeUndefined();
+    const { serialNumber: shown } = await certificateOf(address, operator);
+    const inFile = new X509Certificate(await readFile(join(directory, 'tls.crt')));
+    expect(shown).toBe(inFile.serialNumber);
+  });
+});
+
+/** What a server shows on a new connection. */
+async function certificateOf(address: string, tls: Tls): Promise<PeerCertificate> {
+  const { ca, certificate: cert, key } = tls;
+  const [host, port] = address.split(':');
+  const socket = tlsConnect({
+    ...{ host, port: Number(port), servername: '' },
+    ...{ ca, cert, key: key.reveal(), ALPNProtocols: ['h2'] },
+  });
+  await once(socket, 'secureConnect');
+  const shown = socket.getPeerCertificate();
+  socket.destroy();
+  return shown;
+}
 
 describe('a server with the certificate of the other', () => {
   test.each(servers)('refuses to start: %s', async (server) => {
