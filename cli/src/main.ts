@@ -4,6 +4,7 @@ import { runProgram } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
 import { caCommand } from './ca.js';
+import { operatorCommand } from './operator.js';
 
 /** Subcommands by name. Each is loaded when it is used: a gateway does not load a server's code. */
 const loaders: Readonly<Record<string, () => Promise<Command>>> = {
@@ -14,6 +15,7 @@ const loaders: Readonly<Record<string, () => Promise<Command>>> = {
   bench: async () => (await import('@duoveil/bench')).benchCommand(),
   gateway: async () => (await import('@duoveil/gateway/cli')).gatewayCommand(),
   ca: () => Promise.resolve(caCommand()),
+  operator: () => Promise.resolve(operatorCommand()),
 };
 
 await runProgram(async () => {

@@ -6,17 +6,19 @@ import { loadEngine, type ModularEngine } from '@duoveil/common/modular';
 import { AdditiveKey, CrtOpening } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
 import {
+  changeLogLevel,
   createLogger,
   implement,
   openTls,
   requireSecureBits,
   startServer,
+  startTelemetry,
   systemClock,
   unary,
   untilStopped,
   writeFileAtomic,
 } from '@duoveil/common/runtime';
-import { ParametersServiceService } from '@duoveil/proto';
+import { OperationsServiceService, ParametersServiceService } from '@duoveil/proto';
 
 import { AuditLog } from './audit/audit-log.js';
 import { Budgets } from './audit/budgets.js';
@@ -40,6 +42,7 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 export async function serve(settings: CspSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
+  const telemetry = await startTelemetry('csp', settings, logger);
   const tls = await openTls('csp', settings, logger);
   const engine = loadEngine(settings.engine);
   logger.info('arithmetic engine', { engine: engine.description });
@@ -77,6 +80,11 @@ export async function serve(settings: CspSettings): Promise<void> {
           Promise.resolve({ parameters: encodeParameters(parameters) }),
         ),
       }),
+      implement(OperationsServiceService, {
+        setLogLevel: unary({ roles: ['operator'] }, ({ level }, context) =>
+          Promise.resolve({ previous: changeLogLevel(context.logger, level) }),
+        ),
+      }),
       keyService(bcp, keys),
       arithmeticService({ bcp, keys, decryption, random: systemRandom, discipline }),
       ...(parameters.family === 'residue'
@@ -84,6 +92,7 @@ export async function serve(settings: CspSettings): Promise<void> {
         : []),
     ],
   });
+  telemetry.follow(server.health);
   if (settings.portFile !== undefined) {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }
@@ -93,6 +102,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   tls.close();
   await audit.close();
   await engine.close();
+  await telemetry.close();
 }
 
 function packedEnvironment(

@@ -4,7 +4,12 @@
  */
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import { ENGINE_CHOICES } from '@duoveil/common/modular';
-import { logLevels, resolveSettings, secretSetting } from '@duoveil/common/runtime';
+import {
+  logLevels,
+  resolveSettings,
+  secretSetting,
+  telemetrySettings,
+} from '@duoveil/common/runtime';
 import { Option } from 'commander';
 import type { Command } from 'commander';
 import { z } from 'zod';
@@ -42,6 +47,7 @@ const all = {
     .optional(),
   realtime: z.boolean().default(false),
   json: z.boolean().default(false),
+  ...telemetrySettings,
   engine: z.enum(ENGINE_CHOICES, `must be one of ${ENGINE_CHOICES.join(', ')}`).default('auto'),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('warn'),
 } as const;
@@ -91,6 +97,15 @@ const descriptions = {
     'pace the rows by the column "Time [s]", else one a second, instead of as fast as they go',
   ],
   json: ['--json', 'one JSON object a line on standard output, and nothing else there'],
+  metricsListen: [
+    '--metrics-listen <host:port>',
+    'serve /metrics, /healthz and /readyz there over plain HTTP (default: off)',
+  ],
+  traceEndpoint: [
+    '--trace-endpoint <url>',
+    'OTLP/HTTP collector, as http://host:4318/v1/traces (default: off)',
+  ],
+  traceRatio: ['--trace-ratio <share>', 'share of the samples that are traced (default: 1)'],
   engine: ['--engine <name>', `arithmetic: ${ENGINE_CHOICES.join(', ')} (default: auto)`],
   logLevel: ['--log-level <level>', `${logLevels.join(', ')} (default: warn)`],
 } as const satisfies Record<string, readonly [flags: string, description: string]>;

@@ -7,7 +7,13 @@ import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import { loadEngine } from '@duoveil/common/modular';
 import type { EngineChoice, ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
-import { connect, createLogger, LiveTls, untilStopped } from '@duoveil/common/runtime';
+import {
+  connect,
+  createLogger,
+  LiveTls,
+  startTelemetry,
+  untilStopped,
+} from '@duoveil/common/runtime';
 import type { Connection, Logger, LogLevel, PatientId, StopReason } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 import type { z } from 'zod';
@@ -75,7 +81,10 @@ export function gatewayCommand(): Command {
     .addHelpText('after', HELP_ON_SETTINGS);
   withGatewaySettings(
     gateway.command('stream'),
-    ['sp', 'tls', 'state', 'input', 'limit', 'realtime', 'json', 'engine', 'logLevel'],
+    [
+      ...(['sp', 'tls', 'state', 'input', 'limit', 'realtime', 'json'] as const),
+      ...(['metricsListen', 'traceEndpoint', 'traceRatio', 'engine', 'logLevel'] as const),
+    ],
     streamSettings,
     runStream,
   )
@@ -146,8 +155,10 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   const channels = state.schema.channels.map(({ name }) => name);
   const source = csvSource({ path: input, channels, limit: settings.limit });
   const party = await openParty(settings);
+  const telemetry = await startTelemetry('gateway', settings, party.logger);
   try {
     requirePatient(state.patient, party.patient, settings.state);
+    telemetry.follow({ isServing: () => true });
     const spool = Spool.open(stateFiles(settings.state).spool);
     try {
       const summary = await whileNotStopped((signal) =>
@@ -173,6 +184,7 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
       spool.close();
     }
   } finally {
+    await telemetry.close();
     await party.close();
   }
 }

@@ -11,7 +11,7 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import { integerFromBytes } from '@duoveil/common/random';
 import type { RandomSource } from '@duoveil/common/random';
-import { systemClock, systemSleep } from '@duoveil/common/runtime';
+import { metrics, systemClock, systemSleep } from '@duoveil/common/runtime';
 import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
 
 import { linkedAbort } from './abort.js';
@@ -110,6 +110,9 @@ class Run {
   async toTheEnd(parent: AbortSignal): Promise<Tally> {
     const life = linkedAbort(parent);
     const parts: Promise<unknown>[] = [];
+    const unobserve = metrics.spool.observe((report) => {
+      report(this.#options.spool.size);
+    });
     try {
       const opened = new Promise<void>((resolve) => {
         parts.push(this.#uplink(life.signal, resolve));
@@ -123,6 +126,7 @@ class Run {
     } finally {
       life.abort(new Error('the run is over'));
       life.release();
+      unobserve();
       await Promise.allSettled(parts);
     }
   }
@@ -144,6 +148,7 @@ class Run {
     let batch: PlainSample[] = [];
     const flush = async (): Promise<void> => {
       if (batch.length > 0) await spool.put(await encrypt(batch), signal);
+      metrics.rows.add(batch.length, { 'duoveil.outcome': 'sent' });
       batch = [];
     };
     let sequence = 0;
@@ -153,6 +158,7 @@ class Run {
       if (this.#rows.full) await flush();
       const quantised = quantiseRow(state.schema, row.cells);
       if ('skipped' in quantised) {
+        metrics.rows.add(1, { 'duoveil.outcome': 'skipped' });
         await this.#rows.push({ index: row.index, skipped: quantised.skipped }, signal);
         continue;
       }

@@ -9,6 +9,7 @@ import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { encryptSamples as encryptPacked } from '@duoveil/common/protocols/packed';
 import { encryptSamples as encryptReference } from '@duoveil/common/protocols/reference';
 import type { RandomSource } from '@duoveil/common/random';
+import { beginTrace } from '@duoveil/common/runtime';
 import { IngestRequest } from '@duoveil/proto';
 
 import type { SpooledSample } from './spool.js';
@@ -45,12 +46,15 @@ export class SampleEncoder {
 
   /** A batch keeps all cores busy. */
   async encode(samples: readonly PlainSample[]): Promise<SpooledSample[]> {
+    const traces = samples.map(() => beginTrace('sample'));
     const encrypted = await this.#encrypt(samples.map(({ values }) => values));
     return samples.map(({ sequence }, i) => {
       const ciphertexts = (encrypted[i] ?? []).map((ciphertext) =>
         encodeCiphertext(ciphertext, this.#parameters),
       );
-      return { sequence, bytes: encodeMessage(sequence, ciphertexts) };
+      const trace = traces[i];
+      trace?.end();
+      return { sequence, bytes: encodeMessage(sequence, ciphertexts, trace?.traceparent) };
     });
   }
 }
@@ -66,8 +70,11 @@ export function sampleBytes({ schema, policy, parameters }: SampleForm, sequence
   return encodeMessage(sequence, ciphertexts).length;
 }
 
-function encodeMessage(sequence: number, ciphertexts: { a: Buffer; b: Buffer }[]): Uint8Array {
-  return IngestRequest.encode({
-    message: { $case: 'sample', value: { sequence: BigInt(sequence), ciphertexts } },
-  }).finish();
+function encodeMessage(
+  sequence: number,
+  ciphertexts: { a: Buffer; b: Buffer }[],
+  traceparent?: string,
+): Uint8Array {
+  const value = { sequence: BigInt(sequence), ciphertexts, traceparent };
+  return IngestRequest.encode({ message: { $case: 'sample', value } }).finish();
 }

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { roles } from '@duoveil/common/runtime';
+import { metrics, roles } from '@duoveil/common/runtime';
 import { cspCommand } from '@duoveil/csp/cli';
 import { cspAuditSettings, cspInitSettings, cspSettings } from '../../csp/src/config.js';
 import { gatewayCommand } from '@duoveil/gateway/cli';
@@ -13,6 +13,7 @@ import { describe, expect, test } from 'vitest';
 import type { z } from 'zod';
 
 import { caCommand } from '../../cli/src/ca.js';
+import { operatorCommand } from '../../cli/src/operator.js';
 import { PERMISSIONS } from '../src/parties/permissions.js';
 import { readDocument, root, section, tableRows } from './documents.js';
 
@@ -51,6 +52,7 @@ describe('docs/configuration.md', () => {
   test.each<[heading: string, group: () => Command, prefix: string]>([
     ['`duoveil gateway`', gatewayCommand, 'DUOVEIL_GATEWAY_'],
     ['`duoveil ca`', caCommand, 'DUOVEIL_'],
+    ['`duoveil operator`', operatorCommand, 'DUOVEIL_'],
   ])('has the settings of %s and the commands that they are for', (heading, group, prefix) => {
     const documented = Object.fromEntries(
       tableRows(section(document, heading)).map(([flag = '', variable, key, , commands]) => [
@@ -108,6 +110,15 @@ describe('docs/identities.md', () => {
     expect(methods.length).toBeGreaterThan(15);
     expect(methods.filter((method) => !documented.has(method))).toEqual([]);
   });
+});
+
+test('docs/operating.md lists every instrument, with its unit and labels', () => {
+  const documented = tableRows(section(readDocument('docs/operating.md'), 'Metrics'));
+  expect(documented.map(([name, kind, unit, labels]) => [name, kind, unit, labels])).toEqual(
+    Object.values(metrics).map(({ about, kind }) => [
+      ...[about.name, kind, about.unit, about.labels.join(', ')],
+    ]),
+  );
 });
 
 describe('docs/errors.md', () => {

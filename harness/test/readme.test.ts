@@ -10,6 +10,7 @@ import { describe, expect, test } from 'vitest';
 
 import { benchCommand } from '../../bench/src/cli.js';
 import { caCommand } from '../../cli/src/ca.js';
+import { operatorCommand } from '../../cli/src/operator.js';
 import { demoCommand, runCommand } from '../src/run/cli.js';
 import { allDocuments, anchors, codeSpans, fencedBlocks, readDocument, root } from './documents.js';
 
@@ -21,6 +22,7 @@ for (const command of [
   spCommand(),
   gatewayCommand(),
   caCommand(),
+  operatorCommand(),
   benchCommand(),
 ]) {
   program.addCommand(command);

@@ -4,6 +4,7 @@ export * from './gen/duoveil/v1/ciphertext.js';
 export * from './gen/duoveil/v1/enrolment.js';
 export * from './gen/duoveil/v1/ingest.js';
 export * from './gen/duoveil/v1/monitoring.js';
+export * from './gen/duoveil/v1/operations.js';
 export * from './gen/duoveil/v1/packed.js';
 export * from './gen/duoveil/v1/parameters.js';
 export * from './gen/duoveil/v1/statistics.js';

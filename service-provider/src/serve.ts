@@ -6,6 +6,7 @@ import { AdditiveKey, generateAdditiveKey } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
 import {
   bidi,
+  changeLogLevel,
   connect,
   createLogger,
   implement,
@@ -14,6 +15,7 @@ import {
   retrying,
   serverStream,
   startServer,
+  startTelemetry,
   systemClock,
   systemSleep,
   unary,
@@ -25,6 +27,7 @@ import {
   EnrolmentServiceService,
   IngestServiceService,
   MonitoringServiceService,
+  OperationsServiceService,
   ParametersServiceService,
   StatisticsServiceService,
 } from '@duoveil/proto';
@@ -50,6 +53,7 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 export async function serve(settings: SpSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
+  const telemetry = await startTelemetry('sp', settings, logger);
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
   const where = await storeSettings(settings);
   const tls = await openTls('sp', settings, logger);
@@ -125,6 +129,11 @@ export async function serve(settings: SpSettings): Promise<void> {
           Promise.resolve(parametersResponse(parameters)),
         ),
       }),
+      implement(OperationsServiceService, {
+        setLogLevel: unary({ roles: ['operator'] }, ({ level }, context) =>
+          Promise.resolve({ previous: changeLogLevel(context.logger, level) }),
+        ),
+      }),
       implement(EnrolmentServiceService, {
         enrol: unary({ roles: ['gateway'] }, (request, context) =>
           enrol(environment, request, context),
@@ -146,6 +155,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     ],
   });
   if (parameters.family === 'residue') await makeReady(packed, logger);
+  telemetry.follow(server.health);
   if (settings.portFile !== undefined) {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }
@@ -158,6 +168,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   tls.close();
   await store.close();
   await engine.close();
+  await telemetry.close();
 }
 
 /** Whatever the first training and score would otherwise wait for; that they can do without. */

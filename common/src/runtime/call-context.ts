@@ -16,14 +16,14 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Random, 16 hexadecimal digits; in every log line of the call and in the answer's metadata if it fails. */
   readonly requestId: string;
-  /** Its lines carry the method, the request id and the caller. */
+  /** Its lines carry the method, the request id, the caller and, of a gateway, the patient. */
   readonly logger: Logger;
 }
 
 /** What every kind of call at the server offers. */
 export interface AnyServerCall extends Pick<
   ServerUnaryCall<unknown, unknown>,
-  'getAuthContext' | 'getPath' | 'cancelled'
+  'getAuthContext' | 'getPath' | 'cancelled' | 'metadata'
 > {
   on(event: 'cancelled', listener: () => void): unknown;
 }

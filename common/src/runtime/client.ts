@@ -1,10 +1,12 @@
 /** A connection to a server, and calls on it as promises and iterables with decoded errors. */
-import { Client, Metadata } from '@grpc/grpc-js';
+import { Client, status as Status } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ClientReadableStream, ServiceError } from '@grpc/grpc-js';
 import { duoveilError } from '../errors.js';
 import type { DuoveilError } from '../errors.js';
 import { formatAddress, parseAddress } from './address.js';
+import type { Address } from './address.js';
 import { abortReason } from './clock.js';
+import { observeClientCall } from './observed-call.js';
 import { defaultMaxMessageBytes } from './server.js';
 import { decodeError } from './status.js';
 import { clientTls } from './tls.js';
@@ -16,6 +18,7 @@ import type { TlsSource } from './tls-source.js';
 export interface Connection {
   /** The peer's role and address, as errors name it: `csp at 127.0.0.1:7001`. */
   readonly peer: string;
+  readonly address: Address;
   /** For the next call: another one after the TLS material has changed. */
   readonly client: Client;
   /** A failed call as an error of ours. */
@@ -51,6 +54,7 @@ export function connect(options: ConnectOptions): Connection {
 
 class TlsConnection implements Connection {
   readonly peer: string;
+  readonly address: Address;
   readonly #dial: (tls: Tls) => { readonly tls: ClientTls; readonly client: Client };
   readonly #calls = new Set<{ cancel(): void }>();
   readonly #unsubscribe: () => void;
@@ -62,6 +66,7 @@ class TlsConnection implements Connection {
     const target = formatAddress({ host, port });
     const source = tlsSource(options.tls);
     this.peer = `${expectRole} at ${target}`;
+    this.address = { host, port };
     this.#dial = (material) => {
       const tls = clientTls(material, host, expectRole);
       return { tls, client: clientOf(target, tls, options.maxMessageBytes) };
@@ -146,6 +151,7 @@ export function callUnary<Request, Response>(
 ): Promise<Response> {
   const { deadlineMs, signal } = options;
   if (signal?.aborted === true) return Promise.reject(abortReason(signal));
+  const observed = observeClientCall(method.path, connection.address);
   return new Promise((resolve, reject) => {
     const cancel = (): void => {
       call.cancel();
@@ -155,9 +161,10 @@ export function callUnary<Request, Response>(
       method.requestSerialize,
       method.responseDeserialize,
       request,
-      new Metadata(),
+      observed.metadata,
       { deadline: Date.now() + deadlineMs },
       (error, response) => {
+        observed.end(error?.code ?? Status.OK);
         release();
         signal?.removeEventListener('abort', cancel);
         if (signal?.aborted === true) reject(abortReason(signal));
@@ -188,12 +195,17 @@ export async function* callServerStream<Request, Response>(
 ): AsyncGenerator<Response, void> {
   const { signal } = options;
   if (signal?.aborted === true) throw abortReason(signal);
+  const observed = observeClientCall(method.path, connection.address);
   const call = connection.client.makeServerStreamRequest(
     method.path,
     method.requestSerialize,
     method.responseDeserialize,
     request,
+    observed.metadata,
   );
+  call.on('status', ({ code }) => {
+    observed.end(code);
+  });
   yield* responsesOf(connection, call, signal);
 }
 
@@ -220,10 +232,12 @@ export function callBidi<Request, Response>(
 ): BidiCall<Request, Response> {
   const { signal } = options;
   if (signal?.aborted === true) throw abortReason(signal);
+  const observed = observeClientCall(method.path, connection.address);
   const call = connection.client.makeBidiStreamRequest(
     method.path,
     method.requestSerialize,
     method.responseDeserialize,
+    observed.metadata,
   );
   let failure: Error | undefined;
   let finished = false;
@@ -233,7 +247,8 @@ export function callBidi<Request, Response>(
     // Only the first counts: the stream's own clean-up may follow with errors of its own.
     failure ??= failureOf(connection, error, signal);
   });
-  call.on('status', () => {
+  call.on('status', ({ code }) => {
+    observed.end(code);
     finished = true;
   });
   const send = (request: Request): Promise<void> =>

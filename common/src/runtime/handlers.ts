@@ -1,5 +1,6 @@
 /** From our methods to gRPC's handlers: authorisation, time bounds, cancellation, errors, logs. */
 import { once } from 'node:events';
+import { status as Status } from '@grpc/grpc-js';
 import type {
   sendUnaryData,
   ServerDuplexStream,
@@ -17,9 +18,11 @@ import type { Clock } from './clock.js';
 import { formatIdentity } from './identity.js';
 import type { Role } from './identity.js';
 import type { Logger, LogLevel } from './logging.js';
+import { observeServerCall } from './observed-call.js';
 import type { Peers } from './peers.js';
 import type { AnyMethod, BidiMethod, ServerStreamMethod, UnaryMethod } from './service.js';
 import { encodeError } from './status.js';
+import type { WireStatus } from './status.js';
 
 /** What the handlers of one server share. */
 export interface HandlerEnvironment {
@@ -44,7 +47,7 @@ interface Call {
   abort(reason: Error): void;
   /** Logs the outcome and lets go of everything. Returns what to send for a failure. */
   finish(): void;
-  fail(thrown: unknown): ReturnType<typeof encodeError>;
+  fail(thrown: unknown): WireStatus;
 }
 
 /** The gRPC handler for a method. */
@@ -143,25 +146,33 @@ async function run(
   endsWith: readonly AbortSignal[],
   how: {
     serve: (begun: Call) => Promise<void>;
-    refuse: (status: ReturnType<typeof encodeError>) => void;
+    refuse: (status: WireStatus) => void;
   },
 ): Promise<void> {
   const requestId = Buffer.from(environment.random.bytes(8)).toString('hex');
-  const logger = environment.logger.child({ method: call.getPath(), requestId });
-  let begun: Call;
-  try {
-    begun = begin(call, roles, environment, endsWith, requestId, logger);
-  } catch (error) {
-    logger.warn('call refused', { error });
-    how.refuse(encodeError(error, requestId));
-    return;
-  }
-  try {
-    await how.serve(begun);
-    begun.finish();
-  } catch (error) {
-    how.refuse(begun.fail(error));
-  }
+  const observed = observeServerCall(call.getPath(), call.metadata);
+  const refuse = (status: WireStatus): void => {
+    observed.end(status.code);
+    how.refuse(status);
+  };
+  await observed.within(async () => {
+    const logger = environment.logger.child({ method: call.getPath(), requestId });
+    let begun: Call;
+    try {
+      begun = begin(call, roles, environment, endsWith, requestId, logger);
+    } catch (error) {
+      logger.warn('call refused', { error });
+      refuse(encodeError(error, requestId));
+      return;
+    }
+    try {
+      await how.serve(begun);
+      observed.end(Status.OK);
+      begun.finish();
+    } catch (error) {
+      refuse(begun.fail(error));
+    }
+  });
 }
 
 function begin(
@@ -174,7 +185,11 @@ function begin(
 ): Call {
   const { identity, certificate } = authorise(call, environment, roles);
   const controller = new AbortController();
-  const logger = parentLogger.child({ caller: formatIdentity(identity) });
+  const logger = parentLogger.child({
+    caller: formatIdentity(identity),
+    // A pseudonym by itself: see docs/identities.md.
+    ...(identity.role === 'gateway' && { patient: identity.patient }),
+  });
   const startMs = environment.clock.monotonicMs();
   let cancelled = false;
   const cancel = (): void => {

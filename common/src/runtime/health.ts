@@ -13,6 +13,8 @@ import type { WireStatus } from './status.js';
 export interface Health {
   /** Sets the status of a service, or of the server with `''`. */
   setStatus(service: string, status: ServingStatus): void;
+  /** Is the server as a whole ready? */
+  isServing(): boolean;
 }
 
 /** The health service for one server. Every role may call it; nobody without one may. */
@@ -25,7 +27,8 @@ export function healthService(
   readonly handlers: Record<string, UntypedHandleCall>;
 } {
   const statuses = Object.fromEntries(['', ...serviceNames].map((name) => [name, 'SERVING']));
-  const health = new HealthImplementation(statuses as Record<string, ServingStatus>);
+  const implementation = new HealthImplementation(statuses as Record<string, ServingStatus>);
+  let ofServer: ServingStatus = 'SERVING';
   const added: { definition?: ServiceDefinition; implementation?: RawHandlers } = {};
   // The implementation can only add itself to a server: this one keeps what it is given.
   const recorder = {
@@ -34,18 +37,24 @@ export function healthService(
       added.implementation = implementation as RawHandlers;
     },
   };
-  health.addToServer(recorder);
-  const { definition, implementation } = added;
-  if (definition === undefined || implementation === undefined) {
+  implementation.addToServer(recorder);
+  const { definition, implementation: handlers } = added;
+  if (definition === undefined || handlers === undefined) {
     throw new Error('the health implementation added no service');
   }
   return {
-    health,
+    health: {
+      setStatus: (service, status) => {
+        if (service === '') ofServer = status;
+        implementation.setStatus(service, status);
+      },
+      isServing: () => ofServer === 'SERVING',
+    },
     definition,
     handlers: {
-      check: guardUnary(implementation.check, environment),
-      list: guardUnary(implementation.list, environment),
-      watch: guardWatch(implementation.watch, environment),
+      check: guardUnary(handlers.check, environment),
+      list: guardUnary(handlers.list, environment),
+      watch: guardWatch(handlers.watch, environment),
     },
   };
 }

@@ -44,8 +44,9 @@ export {
 export type { Identity, Role } from './identity.js';
 export { runMain, unlessStopped, untilStopped } from './lifecycle.js';
 export type { StopReason } from './lifecycle.js';
-export { createLogger, loggable, logLevels, silentLogger } from './logging.js';
+export { changeLogLevel, createLogger, loggable, logLevels, silentLogger } from './logging.js';
 export type { LogFields, Logger, LogLevel } from './logging.js';
+export { metrics } from './metrics.js';
 export { isPatientId, parsePatientId } from './patient-id.js';
 export type { PatientId } from './patient-id.js';
 export { isTransient, retrying } from './retrying.js';
@@ -84,3 +85,6 @@ export type { LiveTlsOptions } from './live-tls.js';
 export type { TlsSource } from './tls-source.js';
 export { requireSecureBits } from './key-bits.js';
 export { runProgram, withSettings } from './command.js';
+export { startTelemetry, telemetrySettings } from './telemetry.js';
+export type { Telemetry, TelemetrySettings } from './telemetry.js';
+export { beginTrace, inSpan } from './tracing.js';

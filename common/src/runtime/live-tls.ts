@@ -11,6 +11,7 @@ import type { Clock } from './clock.js';
 import { formatIdentity } from './identity.js';
 import type { Identity, Role } from './identity.js';
 import type { Logger } from './logging.js';
+import { metrics } from './metrics.js';
 import { parseTls, readTlsFiles, requireIdentity, requireListKept, requireRole } from './tls.js';
 import type { Tls, TlsMaterial } from './tls.js';
 import type { TlsSource } from './tls-source.js';
@@ -46,7 +47,7 @@ export class LiveTls<R extends Role> implements TlsSource {
   #refusalWasLogged = false;
   #warnedAt = -Infinity;
   #looking: Promise<void> = Promise.resolve();
-  #stop: () => void = () => undefined;
+  readonly #closers: (() => void)[] = [];
 
   private constructor(
     options: LiveTlsOptions<R>,
@@ -74,6 +75,7 @@ export class LiveTls<R extends Role> implements TlsSource {
     requireRole(tls, options.role, files);
     const live = new LiveTls(options, files, tls, digestOf(material));
     live.#warnOfExpiry();
+    live.#observe();
     live.#watch(options.reloadMs ?? 10_000);
     return live;
   }
@@ -108,7 +110,7 @@ export class LiveTls<R extends Role> implements TlsSource {
 
   /** Looks no more. */
   close(): void {
-    this.#stop();
+    for (const close of this.#closers.splice(0)) close();
   }
 
   async #look(asked: boolean): Promise<void> {
@@ -170,6 +172,19 @@ export class LiveTls<R extends Role> implements TlsSource {
     }
   }
 
+  #observe(): void {
+    const end = metrics.certificateExpiry.observe((report) => {
+      const { validTo, caValidTo, revoked } = this.#current;
+      const ends = { party: validTo, authority: caValidTo, revocation_list: revoked.nextUpdate };
+      for (const [certificate, at] of Object.entries(ends)) {
+        if (at === undefined) continue;
+        const seconds = (at.getTime() - this.#clock.now().getTime()) / 1000;
+        report(seconds, { 'duoveil.certificate': certificate });
+      }
+    });
+    this.#closers.push(end);
+  }
+
   #watch(reloadMs: number): void {
     const onHangUp = (): void => {
       void this.reload(true);
@@ -177,10 +192,10 @@ export class LiveTls<R extends Role> implements TlsSource {
     process.on('SIGHUP', onHangUp);
     const timer = reloadMs === 0 ? undefined : setInterval(() => void this.reload(), reloadMs);
     timer?.unref();
-    this.#stop = () => {
+    this.#closers.push(() => {
       process.off('SIGHUP', onHangUp);
       clearInterval(timer);
-    };
+    });
   }
 }
 

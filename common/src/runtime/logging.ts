@@ -5,7 +5,8 @@
  */
 import type { Writable } from 'node:stream';
 import winston from 'winston';
-import { isDuoveilError } from '../errors.js';
+import { duoveilError, isDuoveilError } from '../errors.js';
+import { traceFields } from './tracing.js';
 
 /** How much is logged; each level includes those before it. */
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
@@ -103,6 +104,25 @@ export function createLogger(options: {
   return new BackedLogger(backend, { service: options.service });
 }
 
+/**
+ * Changes how much is logged, by the whole process, from now on.
+ * @returns the level before
+ * @throws MESSAGE_INVALID where there is no such level
+ */
+export function changeLogLevel(logger: Logger, level: string): LogLevel {
+  const wanted = logLevels.find((known) => known === level);
+  if (wanted === undefined) {
+    throw duoveilError('MESSAGE_INVALID', `level must be one of ${logLevels.join(', ')}`, {
+      field: 'level',
+    });
+  }
+  const before = logger.level;
+  // Before the change: a log that falls silent says why.
+  logger.warn('log level changed', { from: before, to: wanted });
+  logger.level = wanted;
+  return before;
+}
+
 /** A logger that writes nothing: for tests. */
 export function silentLogger(): Logger {
   return new BackedLogger(winston.createLogger({ silent: true }), {});
@@ -148,6 +168,6 @@ class BackedLogger implements Logger {
   #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
     // The backend formats a line before it looks at the level.
     if (!this.#backend.isLevelEnabled(level)) return;
-    this.#backend.log({ ...this.#bound, ...fields, level, message });
+    this.#backend.log({ ...this.#bound, ...traceFields(), ...fields, level, message });
   }
 }

@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { ENGINE_CHOICES } from '../modular/index.js';
 import { logLevels } from './logging.js';
+import { telemetrySettings } from './telemetry.js';
 
 export const serverSettings = {
   listen: z
@@ -29,6 +30,7 @@ export const serverSettings = {
     .default(14)
     .describe('warn of certificates that expire within this many days'),
   logLevel: z.enum(logLevels).default('info').describe('error, warn, info or debug'),
+  ...telemetrySettings,
   engine: z.enum(ENGINE_CHOICES).default('auto').describe('arithmetic: auto, native or portable'),
   graceMs: z
     .int()

@@ -1,5 +1,5 @@
 import { duoveilError, toDuoveilError, type DuoveilError } from '@duoveil/common/errors';
-import { formatIdentity, type CallContext, type Clock } from '@duoveil/common/runtime';
+import { formatIdentity, metrics, type CallContext, type Clock } from '@duoveil/common/runtime';
 
 import { BoundedCache } from '../keys/bounded-cache.js';
 import type { KeyOwner } from '../keys/patient-keys.js';
@@ -46,6 +46,7 @@ export class Discipline {
       await this.#budgets.spend(owner.keyId, provider);
     } catch (error) {
       const known = toDuoveilError(error);
+      metrics.refusals.add(1, { 'error.type': known.code });
       if (this.#isNews(known, `${owner.keyId}/${provider}`)) {
         await this.#audit.append({ event: 'refused', method, patient, code: known.code });
       }

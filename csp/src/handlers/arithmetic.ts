@@ -20,7 +20,7 @@ import {
   type MaskedPair,
 } from '@duoveil/common/protocols/reference';
 import { bytesFromInteger, type RandomSource } from '@duoveil/common/random';
-import { implement, unary, type CallContext, type Service } from '@duoveil/common/runtime';
+import { implement, metrics, unary, type CallContext, type Service } from '@duoveil/common/runtime';
 import { BlindedArithmeticServiceService, type MaskedPair as WirePair } from '@duoveil/proto';
 
 import type { Discipline } from '../audit/discipline.js';
@@ -113,7 +113,9 @@ async function decodeValues(
     field,
     `must hold from 1 to ${String(VALUES_PER_CALL)} values`,
   );
-  return decodeOpenings(values, field, bcp.parameters, bcp.engine);
+  const openings = await decodeOpenings(values, field, bcp.parameters, bcp.engine);
+  metrics.openings.add(openings.length, { 'duoveil.suite': 'reference' });
+  return openings;
 }
 
 async function decodePairs(

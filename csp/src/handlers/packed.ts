@@ -23,6 +23,7 @@ import { derivedRandom, type RandomSource } from '@duoveil/common/random';
 import {
   formatIdentity,
   implement,
+  metrics,
   unary,
   type CallContext,
   type Service,
@@ -64,7 +65,7 @@ export function packedService(environment: PackedEnvironment): Service {
 
     shareGram: unary(options, async ({ shape, sums }) => {
       const { role, counts } = roleFor(shape, own);
-      const masked = await decode(sums, 'sums', counts.sample, own.key);
+      const masked = await decodeMasked(sums, 'sums', counts.sample, own.key);
       const openings = masked.map((sum) => maskedOpeningOf(sum, undefined));
       const rows = await shareGram(role, openings, random);
       return { rows: encode(rows.flat(), own.key) };
@@ -72,7 +73,7 @@ export function packedService(environment: PackedEnvironment): Service {
 
     invertGram: unary(options, async ({ shape, rows }) => {
       const { role, counts } = roleFor(shape, own);
-      const matrix = await decode(rows, 'rows', counts.matrix, own.key);
+      const matrix = await decodeMasked(rows, 'rows', counts.matrix, own.key);
       const gram = inLines(matrix, counts.matrixRow);
       const { columns, determinant } = await invertGram(role, gram, random);
       return {
@@ -85,7 +86,7 @@ export function packedService(environment: PackedEnvironment): Service {
       const owner = keys.find(request.keyId);
       const { role, counts, shape } = roleFor(request.shape, own);
       const total = counts.coefficientColumns.reduce((sum, count) => sum + count, 0);
-      const masked = await decode(request.coefficients, 'coefficients', total, own.key);
+      const masked = await decodeMasked(request.coefficients, 'coefficients', total, own.key);
       const provider = providers.find(request.providerKeyId);
       const providerShare = await decodeShare(request.providerShare, counts, provider.key);
       const columns = inLines(masked, counts.coefficientColumns);
@@ -136,6 +137,7 @@ export function packedService(environment: PackedEnvironment): Service {
       const { sessionId, instance } = request;
       const receiver = output === 'level' ? sessions.use(sessionId, instance) : undefined;
       await discipline.admit('Score', output, owner, context);
+      metrics.openings.add(sample.length, { 'duoveil.suite': 'packed' });
       const role = { plan, own };
       if (receiver === undefined) {
         // The same request draws the same: a repeated one learns nothing that the first did not.
@@ -215,7 +217,7 @@ async function decodeDeterminant(
 ): Promise<AdditiveCiphertext | undefined> {
   const expected = thresholds === undefined ? 0 : 1;
   const elements = element.length === 0 ? [] : [element];
-  const [determinant] = await decode(elements, 'determinant', expected, key);
+  const [determinant] = await decodeMasked(elements, 'determinant', expected, key);
   return determinant;
 }
 
@@ -235,6 +237,18 @@ async function decode(
 ): Promise<AdditiveCiphertext[]> {
   if (elements.length !== count) throw messageInvalid(field, `must have ${String(count)} elements`);
   return key.decode(elements, field);
+}
+
+/** What is going to be opened. */
+async function decodeMasked(
+  elements: readonly Uint8Array[],
+  field: string,
+  count: number,
+  key: AdditiveKey,
+): Promise<AdditiveCiphertext[]> {
+  const masked = await decode(elements, field, count, key);
+  metrics.openings.add(count, { 'duoveil.suite': 'packed' });
+  return masked;
 }
 
 function decodeShare(

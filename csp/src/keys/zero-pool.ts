@@ -1,6 +1,7 @@
 import type { AdditiveCiphertext } from '@duoveil/common/paillier';
 import { freshZero, type ProviderKey } from '@duoveil/common/protocols/packed';
 import { systemRandom } from '@duoveil/common/random';
+import { metrics } from '@duoveil/common/runtime';
 
 /** Encryptions of zero that are ready at most. */
 const CAPACITY = 8;
@@ -20,6 +21,7 @@ export class ZeroPool {
 
   /** One that nobody had before and nobody gets again, if one is ready. */
   take(): AdditiveCiphertext | undefined {
+    metrics.poolFill.record(this.#ready.length, { 'duoveil.pool': 'zeros' });
     const zero = this.#ready.pop();
     this.refill();
     return zero;

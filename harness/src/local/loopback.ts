@@ -92,6 +92,7 @@ export function localConnection(
     peer: 'csp at nowhere',
     client: client as unknown as Client,
     decode: (error) => (isDuoveilError(error) ? error : toDuoveilError(error)),
+    address: { host: 'nowhere', port: 0 },
     hold: () => () => undefined,
     close: () => undefined,
   };

@@ -10,6 +10,7 @@ const everybody = ['csp', 'sp', 'gateway', 'operator', 'auditor', 'custodian'] a
 export const PERMISSIONS = {
   csp: {
     '/duoveil.v1.ParametersService/GetParameters': ['sp', 'operator', 'auditor'],
+    '/duoveil.v1.OperationsService/SetLogLevel': ['operator'],
     '/duoveil.v1.KeyService/RegisterKey': ['sp'],
     '/duoveil.v1.BlindedArithmeticService/Subtract': ['sp'],
     '/duoveil.v1.BlindedArithmeticService/Multiply': ['sp'],
@@ -31,6 +32,7 @@ export const PERMISSIONS = {
   },
   sp: {
     '/duoveil.v1.ParametersService/GetParameters': ['gateway', 'operator', 'auditor'],
+    '/duoveil.v1.OperationsService/SetLogLevel': ['operator'],
     '/duoveil.v1.EnrolmentService/Enrol': ['gateway'],
     '/duoveil.v1.IngestService/Ingest': ['gateway'],
     '/duoveil.v1.MonitoringService/Watch': ['gateway', 'operator'],

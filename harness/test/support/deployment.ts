@@ -54,6 +54,8 @@ export interface DeploymentOptions {
   readonly logLevel?: LogLevel;
   /** A PostgreSQL for the SP and its replicas. */
   readonly databaseUrl?: string;
+  /** Added to the environment of both. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** See the file's comment. */
@@ -106,6 +108,7 @@ export class Deployment {
       authority,
       passphrase,
       ...(options.databaseUrl !== undefined && { databaseUrl: options.databaseUrl }),
+      ...(options.environment !== undefined && { environment: options.environment }),
       onLog: (line) => {
         log.push(line);
         for (const look of [...waiting]) look();

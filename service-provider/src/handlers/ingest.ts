@@ -127,7 +127,7 @@ class Intake {
 
   async #accept(sample: Sample, signal: AbortSignal): Promise<void> {
     const { bcp, store, clock } = this.#environment;
-    const { lease } = this.#owned;
+    const { lease, backlog } = this.#owned;
     const { suite, arrivals } = this.#owned.watched;
     this.#requireNewest();
     if (sample.sequence < 1n) {
@@ -158,6 +158,7 @@ class Intake {
     this.#requireNewest();
     await store.samples.append(lease, { sequence: this.next, ciphertexts }, digest, clock.now());
     this.next += 1;
+    backlog.arrived(Number(sample.sequence), sample.traceparent);
     arrivals.ring();
   }
 

@@ -1,6 +1,13 @@
-import type { Clock, Logger, PatientId, Sleep } from '@duoveil/common/runtime';
+import {
+  metrics,
+  type Clock,
+  type Logger,
+  type PatientId,
+  type Sleep,
+} from '@duoveil/common/runtime';
 
 import { elsewhere, type Lease, type Store } from '../store/index.js';
+import { Backlog } from './backlog.js';
 import { PatientMonitor } from './patient-monitor.js';
 import { Patients, type Watched } from './patients.js';
 import type { SuiteFactory } from './suite.js';
@@ -9,6 +16,8 @@ import type { SuiteFactory } from './suite.js';
 export interface Owned {
   readonly watched: Watched;
   readonly lease: Lease;
+  /** What waits for a decision, for metrics and traces. */
+  readonly backlog: Backlog;
 }
 
 interface Running extends Owned {
@@ -53,6 +62,7 @@ export class Monitors {
   constructor(options: MonitorsOptions) {
     this.#options = options;
     this.#patients = new Patients(options.store, options.suiteOf);
+    this.#observe();
   }
 
   /** Take the patients that nobody has, and keep the leases from then on. */
@@ -90,6 +100,25 @@ export class Monitors {
     await this.#keeping;
     for (const running of this.#running.values()) this.#handOver(running);
     await Promise.all(this.#ending);
+  }
+
+  #observe(): void {
+    const backlogs = () => [...this.#running.values()].map(({ backlog }) => backlog);
+    const ends = [
+      metrics.patients.observe((report) => {
+        report(this.#running.size);
+      }),
+      metrics.pending.observe((report) => {
+        report(backlogs().reduce((sum, { size }) => sum + size, 0));
+      }),
+      metrics.lag.observe((report) => {
+        report(Math.max(0, ...backlogs().map(({ lagMs }) => lagMs)) / 1000);
+      }),
+    ];
+    const end = (): void => {
+      for (const unobserve of ends) unobserve();
+    };
+    this.#options.stop.addEventListener('abort', end, { once: true });
   }
 
   async #keep(): Promise<void> {
@@ -145,6 +174,7 @@ export class Monitors {
   #run(watched: Watched, lease: Lease): Running {
     const { store, clock, sleep, logger } = this.#options;
     const { patient, suite, arrivals, progress } = watched;
+    const backlog = new Backlog(clock);
     const monitor = new PatientMonitor(patient, suite, {
       lease,
       store,
@@ -153,12 +183,13 @@ export class Monitors {
       logger: logger.child({ patient: patient.id }),
       arrivals,
       progress,
+      backlog,
     });
     const stop = new AbortController();
     const ended = monitor.run(stop.signal).finally(() => {
       if (this.#running.get(patient.id) === running) this.#running.delete(patient.id);
     });
-    const running: Running = { watched, lease, stop, ended };
+    const running: Running = { watched, lease, backlog, stop, ended };
     this.#running.set(patient.id, running);
     return running;
   }

@@ -19,6 +19,7 @@ import {
 } from '../fixture.js';
 import { testPatient } from '../fixture.js';
 import type { Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import { Backlog } from './backlog.js';
 import { Bell } from './bell.js';
 import { PatientMonitor } from './patient-monitor.js';
 import type { PatientSuite, Score } from './suite.js';
@@ -110,6 +111,7 @@ async function run(
     logger: silentLogger(),
     arrivals,
     progress,
+    backlog: new Backlog(systemClock),
   };
   const running = new PatientMonitor(patient, suite, environment).run(stop.signal);
   for (;;) {

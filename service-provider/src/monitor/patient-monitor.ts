@@ -1,9 +1,10 @@
 import { isOutlier, toNumber } from '@duoveil/common/encoding';
 import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
-import type { Clock, Logger, Sleep } from '@duoveil/common/runtime';
+import { inSpan, metrics, type Clock, type Logger, type Sleep } from '@duoveil/common/runtime';
 
 import { isAccepted } from '../store/index.js';
 import type { Decision, Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type { Backlog } from './backlog.js';
 import type { Bell } from './bell.js';
 import type { PatientSuite, Score } from './suite.js';
 
@@ -21,6 +22,7 @@ export interface MonitorEnvironment {
   readonly arrivals: Bell;
   /** Rung by the monitor when a decision was made or a model trained. */
   readonly progress: Bell;
+  readonly backlog: Backlog;
 }
 
 /** How long to wait after a failure before trying the same step again, in milliseconds. */
@@ -88,9 +90,11 @@ export class PatientMonitor {
 
   async #position(): Promise<Position> {
     const { id } = this.#patient;
-    const { decisions, models } = this.#environment.store;
+    const { store, backlog } = this.#environment;
+    const { decisions, models, samples } = store;
     const model = await models.latest(id);
     const decided = await decisions.last(id);
+    backlog.restored(decided, await samples.last(id));
     if (!this.#learns(model)) return { decided, model, accepted: 0, window: [] };
     const { window } = this.#patient.policy;
     const trained = model?.throughSequence ?? 0;
@@ -106,13 +110,14 @@ export class PatientMonitor {
   /** @returns whether there was anything to do. */
   async #step(position: Position): Promise<boolean> {
     if (this.#trainingIsDue(position)) {
-      await this.#train(position);
+      await inSpan('train', {}, () => this.#train(position));
       return true;
     }
-    const { store } = this.#environment;
+    const { store, backlog } = this.#environment;
     const sample = await store.samples.find(this.#patient.id, position.decided + 1);
     if (sample === undefined) return false;
-    await this.#decide(position, sample);
+    const traceparent = backlog.traceparentOf(sample.sequence);
+    await inSpan('decide', { traceparent }, () => this.#decide(position, sample));
     return true;
   }
 
@@ -141,11 +146,12 @@ export class PatientMonitor {
     await store.models.insert(lease, model, position.window[0] ?? 1, clock.now());
     position.model = model;
     position.accepted = 0;
+    metrics.trainings.record(model.trainMs / 1000);
     logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
   }
 
   async #decide(position: Position, sample: StoredSample): Promise<void> {
-    const { lease, store, clock } = this.#environment;
+    const { lease, store, clock, backlog } = this.#environment;
     const decision: Decision = {
       sequence: sample.sequence,
       outcome:
@@ -156,6 +162,8 @@ export class PatientMonitor {
     const keep = this.#learns(position.model);
     await store.decisions.insert(lease, decision, keep, clock.now());
     position.decided = sample.sequence;
+    backlog.decided(sample.sequence);
+    measure(decision);
     if (isAccepted(decision.outcome)) this.#accept(position, sample.sequence);
   }
 
@@ -196,6 +204,7 @@ export class PatientMonitor {
   #report(error: unknown, pauseMs: number): void {
     const known = toDuoveilError(error);
     const level = isDuoveilError(known, 'INTERNAL') ? 'error' : 'warn';
+    metrics.stepFailures.add(1, { 'error.type': known.code });
     this.#environment.logger[level]('a step failed and will be done again', {
       error: known,
       pauseMs,
@@ -211,4 +220,18 @@ function isAborted(signal: AbortSignal): boolean {
 /** A spent budget is there again after a time that the CSP tells: before, asking is of no use. */
 function budgetPauseMs(error: unknown): number {
   return isDuoveilError(error, 'BUDGET_EXCEEDED') ? error.details.retryAfterMs : 0;
+}
+
+function measure({ outcome }: Decision): void {
+  if (outcome.kind !== 'scored') {
+    metrics.decisions.add(1, { 'duoveil.outcome': outcome.kind });
+    return;
+  }
+  const { statistic, outlier, latencyMs } = outcome;
+  metrics.scores.record(latencyMs / 1000);
+  metrics.decisions.add(1, {
+    'duoveil.outcome': 'scored',
+    'duoveil.outlier': outlier,
+    ...(statistic.kind === 'level' && { 'duoveil.level': statistic.level }),
+  });
 }

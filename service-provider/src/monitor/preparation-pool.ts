@@ -1,4 +1,5 @@
 import type { PreparedScore } from '@duoveil/common/protocols/packed';
+import { metrics } from '@duoveil/common/runtime';
 
 /** Preparations that a patient's pool holds: a burst of samples is scored without waiting for one. */
 const CAPACITY = 3;
@@ -24,6 +25,7 @@ export class PreparationPool {
 
   /** A preparation that nobody had before and nobody gets again. */
   async take(): Promise<PreparedScore> {
+    metrics.poolFill.record(this.size, { 'duoveil.pool': 'preparations' });
     return this.#ready.pop() ?? (await this.#prepare());
   }
 

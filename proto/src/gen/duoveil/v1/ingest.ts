@@ -46,6 +46,8 @@ export interface Sample {
   sequence: bigint;
   /** What the suite prescribes: for REFERENCE one ciphertext for each channel, in the schema's order. */
   ciphertexts: Ciphertext[];
+  /** What the sample's trace is called, as W3C Trace Context writes it; absent unless the gateway traces. */
+  traceparent?: string | undefined;
 }
 
 /** One message from the SP. */
@@ -222,7 +224,7 @@ export const OpenIngest: MessageFns<OpenIngest> = {
 };
 
 function createBaseSample(): Sample {
-  return { sequence: 0n, ciphertexts: [] };
+  return { sequence: 0n, ciphertexts: [], traceparent: undefined };
 }
 
 export const Sample: MessageFns<Sample> = {
@@ -235,6 +237,9 @@ export const Sample: MessageFns<Sample> = {
     }
     for (const v of message.ciphertexts) {
       Ciphertext.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.traceparent !== undefined) {
+      writer.uint32(26).string(message.traceparent);
     }
     return writer;
   },
@@ -268,6 +273,14 @@ export const Sample: MessageFns<Sample> = {
             message.ciphertexts.push(Ciphertext.decode(reader, reader.uint32()));
             continue;
           }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.traceparent = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -287,6 +300,7 @@ export const Sample: MessageFns<Sample> = {
     const message = createBaseSample();
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     message.ciphertexts = object.ciphertexts?.map((e) => Ciphertext.fromPartial(e)) || [];
+    message.traceparent = object.traceparent ?? undefined;
     return message;
   },
 };
