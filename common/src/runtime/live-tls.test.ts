@@ -89,6 +89,7 @@ async function open<R extends 'sp' | 'gateway'>(role: R, clock?: Clock): Promise
     role,
     logger: createLogger({ service: role, stream: log.stream }),
     reloadMs: 0,
+    onHangUp: true,
     ...(clock !== undefined && { clock }),
   });
   opened.push(live);

@@ -25,6 +25,8 @@ export interface LiveTlsOptions<R extends Role> {
   readonly logger: Logger;
   /** How often the files are looked at, in milliseconds; 0 for when asked only. By default 10 s. */
   readonly reloadMs?: number;
+  /** Look on SIGHUP, too: for servers, which need not end with a terminal. */
+  readonly onHangUp?: boolean;
   /** Warn when fewer than this many days are left; 14 by default. */
   readonly expiryWarningDays?: number;
   readonly clock?: Clock;
@@ -47,7 +49,7 @@ export class LiveTls<R extends Role> implements TlsSource {
   #refusalWasLogged = false;
   #warnedAt = -Infinity;
   #looking: Promise<void> = Promise.resolve();
-  readonly #closers: (() => void)[] = [];
+  readonly #closers: (() => unknown)[] = [];
 
   private constructor(
     options: LiveTlsOptions<R>,
@@ -65,7 +67,7 @@ export class LiveTls<R extends Role> implements TlsSource {
   }
 
   /**
-   * Reads the files, and looks at them again every `reloadMs` and on SIGHUP.
+   * Reads the files, and looks at them again every `reloadMs`.
    * @throws CONFIG_INVALID as `loadTls`, and where the certificate holds another role
    */
   static async open<R extends Role>(options: LiveTlsOptions<R>): Promise<LiveTls<R>> {
@@ -76,7 +78,7 @@ export class LiveTls<R extends Role> implements TlsSource {
     const live = new LiveTls(options, files, tls, digestOf(material));
     live.#warnOfExpiry();
     live.#observe();
-    live.#watch(options.reloadMs ?? 10_000);
+    live.#watch(options.reloadMs ?? 10_000, options.onHangUp ?? false);
     return live;
   }
 
@@ -185,21 +187,23 @@ export class LiveTls<R extends Role> implements TlsSource {
     this.#closers.push(end);
   }
 
-  #watch(reloadMs: number): void {
-    const onHangUp = (): void => {
-      void this.reload(true);
-    };
-    process.on('SIGHUP', onHangUp);
-    const timer = reloadMs === 0 ? undefined : setInterval(() => void this.reload(), reloadMs);
-    timer?.unref();
+  #watch(reloadMs: number, onHangUp: boolean): void {
+    if (onHangUp) {
+      const look = (): void => {
+        void this.reload(true);
+      };
+      process.on('SIGHUP', look);
+      this.#closers.push(() => process.off('SIGHUP', look));
+    }
+    if (reloadMs === 0) return;
+    const timer = setInterval(() => void this.reload(), reloadMs).unref();
     this.#closers.push(() => {
-      process.off('SIGHUP', onHangUp);
       clearInterval(timer);
     });
   }
 }
 
-/** A server's files, watched as its settings say. */
+/** A server's files, watched as its settings say, and on SIGHUP. */
 export function openTls<R extends Role>(
   role: R,
   settings: {
@@ -210,7 +214,8 @@ export function openTls<R extends Role>(
   logger: Logger,
 ): Promise<LiveTls<R>> {
   const { tls: directory, tlsReloadMs: reloadMs, tlsWarningDays: expiryWarningDays } = settings;
-  return LiveTls.open({ directory, role, logger, reloadMs, expiryWarningDays });
+  const watched = { directory, reloadMs, expiryWarningDays, onHangUp: true };
+  return LiveTls.open({ ...watched, role, logger });
 }
 
 function digestOf({ ca, certificate, key, crl }: TlsMaterial): string {
