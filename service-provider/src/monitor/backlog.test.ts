@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 
 import { Backlog } from './backlog.js';
 
+const context = (digit: string): string => `00-${digit.repeat(32)}-${digit.repeat(16)}-01`;
+
 function backlogAt() {
   const time = { ms: 1000 };
   const clock = { now: () => new Date(time.ms), monotonicMs: () => time.ms };
@@ -25,11 +27,21 @@ describe('a backlog', () => {
 
   it('knows which trace a sample belongs to', () => {
     const { backlog } = backlogAt();
-    backlog.arrived(1, 'one');
+    backlog.arrived(1, context('1'));
     backlog.arrived(2);
-    expect([1, 2, 3].map((n) => backlog.traceparentOf(n))).toEqual(['one', undefined, undefined]);
+    expect([1, 2, 3].map((n) => backlog.traceparentOf(n))).toEqual([
+      context('1'),
+      undefined,
+      undefined,
+    ]);
     backlog.decided(1);
     expect(backlog.traceparentOf(1)).toBeUndefined();
+  });
+
+  it('keeps no more of a trace than its name', () => {
+    const { backlog } = backlogAt();
+    backlog.arrived(1, 'x'.repeat(1_000_000));
+    expect([backlog.size, backlog.traceparentOf(1)]).toEqual([1, undefined]);
   });
 
   it('takes from the store what it does not know, and keeps what it does', () => {
@@ -37,13 +49,13 @@ describe('a backlog', () => {
     backlog.restored(5, 8);
     expect(backlog.size).toBe(3);
     time.ms += 100;
-    backlog.arrived(9, 'nine');
+    backlog.arrived(9, context('9'));
     time.ms += 100;
     // After a failure; one more has been stored, and is announced afterwards.
     backlog.restored(6, 10);
-    expect([backlog.size, backlog.lagMs, backlog.traceparentOf(9)]).toEqual([4, 200, 'nine']);
-    backlog.arrived(10, 'ten');
-    expect([backlog.size, backlog.traceparentOf(10)]).toEqual([4, 'ten']);
+    expect([backlog.size, backlog.lagMs, backlog.traceparentOf(9)]).toEqual([4, 200, context('9')]);
+    backlog.arrived(10, context('a'));
+    expect([backlog.size, backlog.traceparentOf(10)]).toEqual([4, context('a')]);
   });
 
   it('is not made longer by a sample that was decided on before it was announced', () => {

@@ -3,6 +3,9 @@ import { metrics, type Clock } from '@duoveil/common/runtime';
 /** A patient's next sample later than this after the one before is a gap, in milliseconds. */
 const GAP_MS = 10_000;
 
+/** How long a context of W3C Trace Context is, version 00. */
+const TRACEPARENT_LENGTH = 55;
+
 /** A sample that waits for its decision. */
 interface WaitingSample {
   readonly sequence: number;
@@ -39,7 +42,9 @@ export class Backlog {
   }
 
   /** A sample was stored. */
-  arrived(sequence: number, traceparent?: string): void {
+  arrived(sequence: number, context?: string): void {
+    // A gateway may send anything, and it is kept until the decision.
+    const traceparent = context?.length === TRACEPARENT_LENGTH ? context : undefined;
     const arrivedMs = this.#clock.monotonicMs();
     metrics.samples.add(1);
     if (arrivedMs - (this.#lastArrivalMs ?? arrivedMs) > GAP_MS) metrics.gaps.add(1);
