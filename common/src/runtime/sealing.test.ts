@@ -74,9 +74,10 @@ describe('sealing', () => {
     await expect(unseal(weakened, withPassphrase('p'), 'spool')).rejects.toEqual(failed);
   });
 
-  it('draws its nonce from the source it is given', async () => {
-    const nonce = Buffer.alloc(12, 7);
-    const sealed = await seal(plaintext, withKey(1), 'spool', queuedRandom(nonce));
+  it('draws salt and nonce from the source it is given', async () => {
+    const [salt, nonce] = [Buffer.alloc(16, 5), Buffer.alloc(12, 7)];
+    const sealed = await seal(plaintext, withKey(1), 'spool', queuedRandom(salt, nonce));
+    expect(sealed.kdf).toEqual({ name: 'hkdf-sha256', salt: salt.toString('base64') });
     expect(sealed.nonce).toBe(nonce.toString('base64'));
     await expect(seal(plaintext, withKey(1), 'spool', queuedRandom())).rejects.toThrow();
   });

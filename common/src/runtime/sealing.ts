@@ -1,14 +1,15 @@
 /**
- * Secrets at rest: AES-256-GCM under a passphrase (scrypt) or a 32-byte key, as a JSON envelope that
- * states how it was made. Everything in the envelope but the ciphertext is authenticated with it.
+ * Secrets at rest: AES-256-GCM under a passphrase (scrypt) or a 32-byte key (HKDF), as a JSON envelope
+ * that states how it was made. Everything in the envelope but the ciphertext is authenticated with it.
+ * Each envelope has an AES key of its own, whatever else its secret seals.
  */
-import { createCipheriv, createDecipheriv, scrypt } from 'node:crypto';
+import { createCipheriv, createDecipheriv, hkdfSync, scrypt } from 'node:crypto';
 import { z } from 'zod';
 import { duoveilError } from '../errors.js';
 import type { RandomSource } from '../random.js';
 import type { Secret } from '../secret.js';
 
-/** What seals: a passphrase to stretch, or a key as it is. */
+/** What seals: a passphrase to stretch, or a key of 32 uniform bytes. */
 export type SealingSecret =
   | { readonly kind: 'passphrase'; readonly passphrase: Secret<string> }
   | { readonly kind: 'key'; readonly key: Secret<Uint8Array> };
@@ -40,7 +41,7 @@ const envelopeSchema = z.strictObject({
   cipher: z.literal('aes-256-gcm'),
   kdf: z.discriminatedUnion('name', [
     scryptParameters,
-    z.strictObject({ name: z.literal('none') }),
+    z.strictObject({ name: z.literal('hkdf-sha256'), salt: base64(16, 64) }),
   ]),
   nonce: base64(12, 12),
   ciphertext: base64(0, 16 * 1024 * 1024),
@@ -69,7 +70,7 @@ export async function seal(
     cipher: 'aes-256-gcm',
     kdf:
       secret.kind === 'key'
-        ? { name: 'none' }
+        ? { name: 'hkdf-sha256', salt: Buffer.from(random.bytes(16)) }
         : { name: 'scrypt', N: 2 ** 17, r: 8, p: 1, salt: Buffer.from(random.bytes(16)) },
   };
   const key = await deriveKey(secret, header.kdf);
@@ -77,6 +78,7 @@ export async function seal(
   const cipher = createCipheriv('aes-256-gcm', key, nonce);
   cipher.setAAD(authenticated(header));
   const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  key.fill(0);
   return {
     ...header,
     kdf: writableKdf(header.kdf),
@@ -101,8 +103,8 @@ export async function unseal(
     throw unsealingFailed(context, 'it is not such a sealed value');
   }
   const { nonce, ciphertext, tag, ...header } = parsed.data;
-  if ((header.kdf.name === 'none') !== (secret.kind === 'key')) {
-    const sealedWith = header.kdf.name === 'none' ? 'a key' : 'a passphrase';
+  if ((header.kdf.name === 'hkdf-sha256') !== (secret.kind === 'key')) {
+    const sealedWith = header.kdf.name === 'hkdf-sha256' ? 'a key' : 'a passphrase';
     throw unsealingFailed(context, `it was sealed with ${sealedWith}`);
   }
   const key = await deriveKey(secret, header.kdf);
@@ -110,9 +112,14 @@ export async function unseal(
     const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 });
     decipher.setAAD(authenticated(header));
     decipher.setAuthTag(tag);
-    return Buffer.concat([decipher.update(ciphertext), decipher.final()]);
+    const plaintext = decipher.update(ciphertext);
+    // A stream cipher: there is nothing left to come but the verdict.
+    decipher.final();
+    return plaintext;
   } catch {
     throw unsealingFailed(context, 'wrong secret, or the file is damaged');
+  } finally {
+    key.fill(0);
   }
 }
 
@@ -121,25 +128,27 @@ function unsealingFailed(context: string, why: string): Error {
 }
 
 function writableKdf(kdf: Header['kdf']): SealedEnvelope['kdf'] {
-  return kdf.name === 'none' ? kdf : { ...kdf, salt: kdf.salt.toString('base64') };
+  return { ...kdf, salt: kdf.salt.toString('base64') };
 }
 
 /** The header in one fixed form, whatever the order of keys in the file. */
 function authenticated({ version, context, cipher, kdf }: Header): Buffer {
+  const salt = kdf.salt.toString('base64');
   const parameters =
-    kdf.name === 'none' ? [kdf.name] : [kdf.name, kdf.N, kdf.r, kdf.p, kdf.salt.toString('base64')];
+    kdf.name === 'scrypt' ? [kdf.name, kdf.N, kdf.r, kdf.p, salt] : [kdf.name, salt];
   return Buffer.from(
     JSON.stringify(['duoveil sealed value', version, context, cipher, parameters]),
   );
 }
 
+/** A key of the envelope's own, to be overwritten after use. */
 async function deriveKey(secret: SealingSecret, kdf: Header['kdf']): Promise<Uint8Array> {
   if (secret.kind === 'key') {
     const key = secret.key.reveal();
     if (key.length !== 32) throw new RangeError('a sealing key must have 32 bytes');
-    return key;
+    return new Uint8Array(hkdfSync('sha256', key, kdf.salt, 'duoveil sealed value', 32));
   }
-  if (kdf.name === 'none') throw new Error('a passphrase needs a key derivation');
+  if (kdf.name !== 'scrypt') throw new Error('a passphrase is stretched by scrypt');
   const { N, r, p, salt } = kdf;
   // Normalised: the same passphrase typed on another machine may be composed differently.
   const passphrase = secret.passphrase.reveal().normalize('NFC');
