@@ -16,19 +16,24 @@ export interface Factors {
   readonly q: bigint;
 }
 
-/** Arithmetic modulo the square of one of the factors. */
+/** Arithmetic modulo the square of one of the factors, which nothing prints, clones or serialises. */
 export class PrimeHalf {
-  readonly prime: bigint;
+  readonly #prime: bigint;
   readonly #ring: Ring;
   readonly #field: Ring;
   /** `(q·(p-1))⁻¹ mod p`. */
   readonly #unscale: bigint;
 
   constructor(prime: bigint, other: bigint, engine: ModularEngine) {
-    this.prime = prime;
+    this.#prime = prime;
     this.#ring = engine.ring(prime * prime);
     this.#field = engine.ring(prime);
     this.#unscale = inverses(prime, [(other * (prime - 1n)) % prime])[0] ?? 0n;
+  }
+
+  /** The factor. */
+  get prime(): bigint {
+    return this.#prime;
   }
 
   /** `L_p(x^(p-1) mod p²)` of each `x`: for `x = (1 + mN)·y`, `m·q·(p-1)` more than that of `y`. */

@@ -15,7 +15,8 @@ export interface SecretSetting {
 }
 
 /**
- * Reads a secret; undefined where neither source is there.
+ * Reads a secret; undefined where neither source is there. A variable is taken out of the process's
+ * own environment: diagnostic reports and child processes do not get it.
  * @throws CONFIG_INVALID where the file is missing or empty; OPTION_INVALID where both sources are set
  */
 export async function readSecretSetting(
@@ -24,6 +25,7 @@ export async function readSecretSetting(
   const { setting, file, env, environment = process.env } = options;
   const variable = environment[env];
   const given = variable !== undefined && variable !== '';
+  if (environment === process.env) Reflect.deleteProperty(process.env, env);
   if (file === undefined) return given ? new Secret(variable) : undefined;
   if (given) {
     throw duoveilError(
