@@ -72,6 +72,8 @@ export interface ErrorDetails {
   PEER_MISBEHAVED: { readonly peer: string };
   /** The server is going down or not ready yet; try again. */
   NOT_READY: NoDetails;
+  /** The crypto service provider is sealed: try again once its custodians have unsealed it. */
+  CSP_SEALED: NoDetails;
   /** Too much at once; try again after `retryAfterMs`. */
   OVERLOADED: { readonly retryAfterMs: number };
   /** The disk is full: nothing was acknowledged that is not on disk. */

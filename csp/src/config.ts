@@ -6,16 +6,27 @@ import { secretSetting, serverSettings } from '@duoveil/common/runtime';
 /** The audit log's name in the state directory. */
 export const AUDIT_FILE = 'audit.log';
 
-const custody = {
-  /** Where the public parameters and the sealed master key are. */
-  state: z.string().min(1).describe('directory of the parameters and the sealed master key'),
-  /** Seals and unseals the master key. */
-  passphrase: secretSetting('file of the passphrase that seals the master key'),
+const state = z.string().min(1).describe('directory of the sealed keys');
+
+const secrets = {
+  passphrase: secretSetting('file of a passphrase that unseals the keys').optional(),
+  key: secretSetting('file of a key that unseals the keys: hexadecimal or base64').optional(),
 };
 
 /** Settings of `duoveil csp init`. */
 export const cspInitSettings = z.strictObject({
-  ...custody,
+  state,
+  ...secrets,
+  shares: z
+    .string()
+    .regex(/^\d{1,3}\/\d{1,3}$/, 'must be like 3/5: any 3 of 5 shares unseal')
+    .optional()
+    .describe('share between custodians: 3/5 for 5 shares, any 3 of which unseal'),
+  sharesDirectory: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('directory to write the shares to, a file each, instead of printing them'),
   keyBits: z
     .int()
     .min(512)
@@ -33,7 +44,29 @@ export const cspInitSettings = z.strictObject({
 export type CspInitSettings = z.output<typeof cspInitSettings>;
 
 /** Settings of `duoveil csp audit`. */
-export const cspAuditSettings = z.strictObject({ state: custody.state });
+export const cspAuditSettings = z.strictObject({ state });
+
+/** Where a running CSP is, and who asks. */
+const running = {
+  csp: z.string().min(1).describe('host:port of the CSP'),
+  tls: z.string().min(1).describe("directory with the caller's ca.crt, tls.crt and tls.key"),
+};
+
+/** Settings of `duoveil csp unseal`. */
+export const cspUnsealSettings = z.strictObject({
+  ...running,
+  share: secretSetting("file of a custodian's share").optional(),
+  ...secrets,
+});
+
+/** Settings of `duoveil csp seal`, `rotate` and `status`. */
+export const cspCustodySettings = z.strictObject(running);
+
+/** Settings of `duoveil csp retire`. */
+export const cspRetireSettings = z.strictObject({
+  ...running,
+  generation: z.int().min(1).describe('number of the generation, as status shows it'),
+});
 
 function count(value: number, description: string) {
   return z.int().min(0).default(value).describe(description);
@@ -42,7 +75,8 @@ function count(value: number, description: string) {
 /** Settings of `duoveil csp serve`. */
 export const cspSettings = z.strictObject({
   ...serverSettings,
-  ...custody,
+  state,
+  ...secrets,
   allowDistance: z
     .boolean()
     .default(false)

@@ -4,7 +4,14 @@ import { join } from 'node:path';
 
 import { metrics, roles } from '@duoveil/common/runtime';
 import { cspCommand } from '@duoveil/csp/cli';
-import { cspAuditSettings, cspInitSettings, cspSettings } from '../../csp/src/config.js';
+import {
+  cspAuditSettings,
+  cspCustodySettings,
+  cspInitSettings,
+  cspRetireSettings,
+  cspSettings,
+  cspUnsealSettings,
+} from '../../csp/src/config.js';
 import { gatewayCommand } from '@duoveil/gateway/cli';
 import { spCommand } from '@duoveil/service-provider/cli';
 import { spSettings } from '../../service-provider/src/config.js';
@@ -32,6 +39,11 @@ describe('docs/configuration.md', () => {
   >([
     ['`duoveil csp init`', cspCommand, 'init', cspInitSettings],
     ['`duoveil csp serve`', cspCommand, 'serve', cspSettings],
+    ['`duoveil csp unseal`', cspCommand, 'unseal', cspUnsealSettings],
+    ['`duoveil csp status`, `seal` and `rotate`', cspCommand, 'status', cspCustodySettings],
+    ['`duoveil csp status`, `seal` and `rotate`', cspCommand, 'seal', cspCustodySettings],
+    ['`duoveil csp status`, `seal` and `rotate`', cspCommand, 'rotate', cspCustodySettings],
+    ['`duoveil csp retire`', cspCommand, 'retire', cspRetireSettings],
     ['`duoveil csp audit`', cspCommand, 'audit', cspAuditSettings],
     ['`duoveil sp serve`', spCommand, 'serve', spSettings],
   ])(

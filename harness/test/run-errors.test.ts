@@ -50,7 +50,7 @@ beforeAll(() => {
     writeFileSync(join(directory, name), content);
   }
   mkdirSync(join(directory, 'used'));
-  writeFileSync(join(directory, 'used', 'parameters.json'), '{}');
+  writeFileSync(join(directory, 'used', 'custody.json'), '{}');
 });
 
 afterAll(() => {

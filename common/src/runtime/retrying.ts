@@ -32,6 +32,7 @@ export function isTransient(error: unknown): boolean {
     case 'PEER_UNAVAILABLE':
     case 'DEADLINE_EXCEEDED':
     case 'NOT_READY':
+    case 'CSP_SEALED':
     case 'PATIENT_ELSEWHERE':
     case 'STORAGE_UNAVAILABLE':
     case 'OVERLOADED':

@@ -18,11 +18,17 @@ import { Grouped } from './grouped.js';
 
 /** Something to be remembered. Values are short texts: never a ciphertext, a key or a plaintext. */
 export interface AuditEvent {
-  readonly event: 'refused' | 'distance';
+  /** `custody`: what custodians did with the keys. */
+  readonly event: 'refused' | 'distance' | 'custody';
   readonly method: string;
-  readonly patient: string;
+  /** Whose sample; not for custody. */
+  readonly patient?: string;
   /** The error's code, for a refusal. */
   readonly code?: string;
+  /** Who did it, for custody. */
+  readonly by?: string;
+  /** What it was done to, for custody. */
+  readonly detail?: string;
 }
 
 const text = z.string().min(1);
@@ -34,6 +40,8 @@ const line = z.strictObject({
   method: text.optional(),
   patient: text.optional(),
   code: text.optional(),
+  by: text.optional(),
+  detail: text.optional(),
   /** SHA-256 of a torn line that was set aside; of a `recovered` event. */
   torn: text.optional(),
   previous: text,
@@ -94,6 +102,11 @@ export class AuditLog {
     const file = await open(path, 'a', 0o600);
     await syncDirectory(dirname(path));
     return new AuditLog(file, end, size, clock);
+  }
+
+  /** Where the chain ends now. */
+  get end(): ChainEnd {
+    return this.#end;
   }
 
   /**
@@ -263,7 +276,8 @@ function parseLine(content: string): AuditLine | undefined {
 
 function hashOf(entry: Omit<AuditLine, 'hash'>): string {
   const { sequence, time, event, method = '', patient = '', code = '', previous, torn } = entry;
-  const parts = [String(sequence), time, event, method, patient, code, previous];
+  const { by = '', detail = '' } = entry;
+  const parts = [String(sequence), time, event, method, patient, code, by, detail, previous];
   if (torn !== undefined) parts.push(torn);
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }

@@ -41,30 +41,31 @@ export interface ArithmeticEnvironment {
   readonly discipline: Discipline;
 }
 
-const options = { roles: ['sp'], timeoutMs: 120_000 } as const;
+/** Who may make the calls, and for how long. */
+export const arithmeticOptions = { roles: ['sp'], timeoutMs: 120_000 } as const;
 
 /** The service, for service providers only. */
 export function arithmeticService(environment: ArithmeticEnvironment): Service {
   const { random } = environment;
   return implement(BlindedArithmeticServiceService, {
-    subtract: unary(options, async ({ keyId, pairs }, context) => {
+    subtract: unary(arithmeticOptions, async ({ keyId, pairs }, context) => {
       const csp = await admitted('Subtract', keyId, environment, context);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerDifferences(csp, masked, random), environment) };
     }),
-    multiply: unary(options, async ({ keyId, pairs }, context) => {
+    multiply: unary(arithmeticOptions, async ({ keyId, pairs }, context) => {
       const csp = await admitted('Multiply', keyId, environment, context);
       const masked = await decodePairs(pairs, environment);
       return { results: encode(await answerProducts(csp, masked, random), environment) };
     }),
-    divide: unary(options, async ({ keyId, divisor, values }, context) => {
+    divide: unary(arithmeticOptions, async ({ keyId, divisor, values }, context) => {
       const csp = await admitted('Divide', keyId, environment, context);
       requireThat(divisor >= 1, 'divisor', 'must be at least 1');
       const openings = await decodeValues(values, 'values', environment);
       const answer = await answerQuotients(csp, openings, BigInt(divisor), random);
       return { results: encode(answer, environment) };
     }),
-    invertMatrix: unary(options, async ({ keyId, dimension, entries }, context) => {
+    invertMatrix: unary(arithmeticOptions, async ({ keyId, dimension, entries }, context) => {
       const csp = await admitted('InvertMatrix', keyId, environment, context);
       requireThat(
         dimension >= 1 && dimension <= MAX_DIMENSION,
@@ -77,7 +78,7 @@ export function arithmeticService(environment: ArithmeticEnvironment): Service {
         entries: encode(await answerInverse(csp, dimension, openings, random), environment),
       };
     }),
-    open: unary(options, async ({ keyId, values }, context) => {
+    open: unary(arithmeticOptions, async ({ keyId, values }, context) => {
       const csp = await admitted('Open', keyId, environment, context);
       const openings = await decodeValues(values, 'values', environment);
       const width = environment.bcp.parameters.plaintextBytes;

@@ -5,19 +5,19 @@ import { KeyServiceService } from '@duoveil/proto';
 
 import type { PatientKeys } from '../keys/patient-keys.js';
 
+/** Who may make the call. */
+export const keyOptions = { roles: ['sp'] } as const;
+
 /** Registration of patients' public keys, for service providers only. */
 export function keyService(bcp: Bcp, keys: PatientKeys): Service {
   return implement(KeyServiceService, {
-    registerKey: unary(
-      { roles: ['sp'] },
-      async ({ patientId, parametersDigest, publicKey, proof }) => {
-        const patient = parsePatientId(patientId, 'patient_id');
-        requirePinned(bcp.parameters, parametersDigest.toString('hex') as ParametersDigest);
-        if (publicKey === undefined) throw missing('public_key');
-        if (proof === undefined) throw missing('proof');
-        return { keyId: await keys.register(patient, { publicKey: publicKey.h, ...proof }) };
-      },
-    ),
+    registerKey: unary(keyOptions, async ({ patientId, parametersDigest, publicKey, proof }) => {
+      const patient = parsePatientId(patientId, 'patient_id');
+      requirePinned(bcp.parameters, parametersDigest.toString('hex') as ParametersDigest);
+      if (publicKey === undefined) throw missing('public_key');
+      if (proof === undefined) throw missing('proof');
+      return { keyId: await keys.register(patient, { publicKey: publicKey.h, ...proof }) };
+    }),
   });
 }
 

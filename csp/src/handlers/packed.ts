@@ -51,7 +51,8 @@ export interface PackedEnvironment {
   readonly comparisons: Comparisons;
 }
 
-const options = { roles: ['sp'], timeoutMs: 60_000 } as const;
+/** Who may make the calls, and for how long. */
+export const packedOptions = { roles: ['sp'], timeoutMs: 60_000 } as const;
 
 /** The service, for service providers only. */
 export function packedService(environment: PackedEnvironment): Service {
@@ -59,11 +60,11 @@ export function packedService(environment: PackedEnvironment): Service {
     environment;
 
   return implement(PackedServiceService, {
-    registerProviderKey: unary(options, async ({ modulus, generator, roots }) => ({
+    registerProviderKey: unary(packedOptions, async ({ modulus, generator, roots }) => ({
       providerKeyId: await providers.register(modulus, generator, roots),
     })),
 
-    shareGram: unary(options, async ({ shape, sums }) => {
+    shareGram: unary(packedOptions, async ({ shape, sums }) => {
       const { role, counts } = roleFor(shape, own);
       const masked = await decodeMasked(sums, 'sums', counts.sample, own.key);
       const openings = masked.map((sum) => maskedOpeningOf(sum, undefined));
@@ -71,7 +72,7 @@ export function packedService(environment: PackedEnvironment): Service {
       return { rows: encode(rows.flat(), own.key) };
     }),
 
-    invertGram: unary(options, async ({ shape, rows }) => {
+    invertGram: unary(packedOptions, async ({ shape, rows }) => {
       const { role, counts } = roleFor(shape, own);
       const matrix = await decodeMasked(rows, 'rows', counts.matrix, own.key);
       const gram = inLines(matrix, counts.matrixRow);
@@ -82,7 +83,7 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    keepCoefficients: unary(options, async (request, context) => {
+    keepCoefficients: unary(packedOptions, async (request, context) => {
       const owner = keys.find(request.keyId);
       const { role, counts, shape } = roleFor(request.shape, own);
       const total = counts.coefficientColumns.reduce((sum, count) => sum + count, 0);
@@ -110,7 +111,7 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    loadModel: unary(options, async (request, context) => {
+    loadModel: unary(packedOptions, async (request, context) => {
       const owner = keys.find(request.keyId);
       const { sealedShare, providerKeyId } = request;
       const { shape, share } = models.unseal(bindingOf(request, context), sealedShare);
@@ -130,7 +131,7 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    score: unary(options, async (request, context) => {
+    score: unary(packedOptions, async (request, context) => {
       const { plan, owner, provider, model } = models.find(request.modelId);
       const output = plan.level === undefined ? 'distance' : 'level';
       const sample = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
@@ -155,17 +156,17 @@ export function packedService(environment: PackedEnvironment): Service {
       };
     }),
 
-    offerTransfers: unary(options, () => {
+    offerTransfers: unary(packedOptions, () => {
       const { id, message } = sessions.offer();
       return Promise.resolve({ sessionId: id, offer: Buffer.from(message) });
     }),
 
-    chooseTransfers: unary(options, async ({ sessionId, choices }) => {
+    chooseTransfers: unary(packedOptions, async ({ sessionId, choices }) => {
       await sessions.choose(sessionId, choices);
       return {};
     }),
 
-    compare: unary(options, ({ comparisonId, hashKey, tables }) => {
+    compare: unary(packedOptions, ({ comparisonId, hashKey, tables }) => {
       const colours = evaluateComparison(comparisons.take(comparisonId), { hashKey, tables });
       return Promise.resolve({
         colours: colours.reduce((bits, colour, i) => bits | (Number(colour) << i), 0),

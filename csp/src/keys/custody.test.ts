@@ -11,7 +11,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { setUpForTests } from '../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
-import { loadMasterKey, requireUnused, storeMasterKey } from './custody.js';
+import { loadMasterKey, storeMasterKey } from '../../../harness/test/support/custody.js';
+import { Custody, requireUnused, type CustodyEnvironment } from './custody.js';
+import type { HandedShare } from './shares.js';
 
 const engine = createPortableEngine({ threads: 0 });
 const key = await setUpForTests(512, 'residue', engine, new SeededRandom('custody'));
@@ -51,10 +53,7 @@ describe('a master key', () => {
     await store();
     expect((await stat(directory)).mode & 0o777).toBe(0o700);
     const { p, q } = key.factors.reveal();
-    expect((await readdir(directory)).sort()).toEqual([
-      'master-key.sealed.json',
-      'parameters.json',
-    ]);
+    expect((await readdir(directory)).sort()).toEqual(['custody.json', 'generation-0001.json']);
     for (const name of await readdir(directory)) {
       const content = await readFile(join(directory, name), 'utf8');
       for (const factor of [p, q]) {
@@ -65,8 +64,9 @@ describe('a master key', () => {
         }
       }
     }
-    const sealed = await stat(join(directory, 'master-key.sealed.json'));
-    expect(sealed.mode & 0o777).toBe(0o600);
+    for (const name of await readdir(directory)) {
+      expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600);
+    }
   });
 
   it('does not open with another secret', async () => {
@@ -96,21 +96,43 @@ describe('a master key', () => {
       const digits = value.toString(16);
       return digits.padStart(2 * Math.ceil(digits.length / 2), '0');
     };
-    const sealed = 'master-key.sealed.json';
-    const parameters = 'parameters.json';
-    const changes: readonly (readonly [string, (content: Record<string, unknown>) => unknown])[] = [
-      [sealed, (content) => ({ ...content, ciphertext: flip(content['ciphertext']) })],
-      [sealed, (content) => ({ ...content, tag: flip(content['tag']) })],
-      [sealed, (content) => ({ ...content, nonce: flip(content['nonce']) })],
-      [sealed, (content) => ({ ...content, context: 'another' })],
-      [sealed, () => ({})],
-      [parameters, (content) => ({ ...content, digest: 'ab'.repeat(32) })],
-      [parameters, (content) => ({ ...content, modulus: hex(other.parameters.modulus) })],
-      [parameters, (content) => ({ ...content, generator: hex(key.parameters.generator + 1n) })],
-      [parameters, (content) => ({ ...content, family: 1 })],
-      [parameters, (content) => ({ ...content, version: 2 })],
-      [parameters, (content) => ({ ...content, surplus: true })],
-      [parameters, () => []],
+    type Content = Record<string, unknown>;
+    const generation = 'generation-0001.json';
+    const custody = 'custody.json';
+    const inKey = (field: string, how: (value: unknown) => unknown) => (content: Content) => {
+      const sealedKey = content['sealedKey'] as Content;
+      return { ...content, sealedKey: { ...sealedKey, [field]: how(sealedKey[field]) } };
+    };
+    const inParameters = (changed: Content) => (content: Content) => ({
+      ...content,
+      parameters: { ...(content['parameters'] as Content), ...changed },
+    });
+    const inLock = (field: string, how: (value: unknown) => unknown) => (content: Content) => {
+      const [lock] = content['locks'] as { kind: string; sealed: Content }[];
+      const sealed = { ...lock?.sealed, [field]: how(lock?.sealed[field]) };
+      return { ...content, locks: [{ ...lock, sealed }] };
+    };
+    const changes: readonly (readonly [string, (content: Content) => unknown])[] = [
+      [generation, inKey('ciphertext', flip)],
+      [generation, inKey('tag', flip)],
+      [generation, inKey('nonce', flip)],
+      [generation, inKey('context', () => 'another')],
+      [generation, (content) => ({ ...content, sealedKey: {} })],
+      [generation, (content) => ({ ...content, number: 2 })],
+      [generation, (content) => ({ ...content, surplus: true })],
+      [generation, (content) => ({ ...content, retiredAt: '2026-01-01T00:00:00.000Z' })],
+      [generation, inParameters({ digest: 'ab'.repeat(32) })],
+      [generation, inParameters({ modulus: hex(other.parameters.modulus) })],
+      [generation, inParameters({ generator: hex(key.parameters.generator + 1n) })],
+      [generation, inParameters({ family: 1 })],
+      [generation, inParameters({ version: 2 })],
+      [generation, () => []],
+      [custody, inLock('ciphertext', flip)],
+      [custody, inLock('tag', flip)],
+      [custody, inLock('context', () => 'another')],
+      [custody, (content) => ({ ...content, id: '0'.repeat(32) })],
+      [custody, (content) => ({ ...content, locks: [] })],
+      [custody, () => ({})],
     ];
     for (const [name, how] of changes) {
       await store();
@@ -128,13 +150,13 @@ describe('a master key', () => {
   it('says which file is missing', async () => {
     await expect(load()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('parameters.json: no such file') as string,
+      message: expect.stringContaining('custody.json: no such file') as string,
     });
     await store();
-    await rm(join(directory, 'master-key.sealed.json'));
+    await rm(join(directory, 'generation-0001.json'));
     await expect(load()).rejects.toMatchObject({
       code: 'CONFIG_INVALID',
-      message: expect.stringContaining('master-key.sealed.json: no such file') as string,
+      message: expect.stringContaining('holds no generation of keys') as string,
     });
   });
 
@@ -142,7 +164,117 @@ describe('a master key', () => {
     await requireUnused(directory);
     await store();
     await expect(requireUnused(directory)).rejects.toMatchObject({ code: 'OPTION_INVALID' });
-    await rm(join(directory, 'parameters.json'));
+    await rm(join(directory, 'custody.json'));
     await expect(requireUnused(directory)).rejects.toMatchObject({ code: 'OPTION_INVALID' });
+  });
+});
+
+describe('generations', () => {
+  const environment: CustodyEnvironment = {
+    ...{ engine, random: systemRandom },
+    now: () => new Date(Date.UTC(2026, 2, 3)),
+  };
+  const reopened = async () => {
+    const custody = await Custody.read(directory, environment);
+    const custodyKey = await custody.unlock(secret);
+    if (custodyKey === undefined) throw new Error('it does not open');
+    return { custody, custodyKey };
+  };
+
+  it('are added under the same locks, and all of them open', async () => {
+    await store();
+    const { custody, custodyKey } = await reopened();
+    const second = await setUpForTests(512, 'residue', engine, new SeededRandom('second'));
+    await custody.add(second, custodyKey);
+    expect(custody.newest.number).toBe(2);
+    const again = await reopened();
+    const opened = await again.custody.open(again.custodyKey);
+    expect(opened.map(({ generation }) => generation.number)).toEqual([1, 2]);
+    expect(opened.map((one) => one.key.factors.reveal())).toEqual(
+      [key, second].map(({ factors }) => factors.reveal()),
+    );
+  });
+
+  it('do not stand in for one another', async () => {
+    await store();
+    const { custody, custodyKey } = await reopened();
+    const second = await setUpForTests(512, 'residue', engine, new SeededRandom('second'));
+    await custody.add(second, custodyKey);
+    const name = 'generation-0002.json';
+    const { sealedKey } = JSON.parse(await readFile(join(directory, name), 'utf8')) as {
+      sealedKey: unknown;
+    };
+    await change('generation-0001.json', (content) => ({ ...content, sealedKey }));
+    const again = await reopened();
+    await expect(again.custody.open(again.custodyKey)).rejects.toMatchObject({
+      code: 'UNSEALING_FAILED',
+    });
+  });
+
+  it('lose their master key when they are retired, and never the newest', async () => {
+    await store();
+    const { custody, custodyKey } = await reopened();
+    const refused = { code: 'MESSAGE_INVALID', details: { field: 'generation' } };
+    await expect(custody.retire(1)).rejects.toMatchObject(refused);
+    await custody.add(
+      await setUpForTests(512, 'residue', engine, new SeededRandom('second')),
+      custodyKey,
+    );
+    await expect(custody.retire(2)).rejects.toMatchObject(refused);
+    await expect(custody.retire(3)).rejects.toMatchObject(refused);
+    await custody.retire(1);
+    await custody.retire(1);
+    const text = await readFile(join(directory, 'generation-0001.json'), 'utf8');
+    expect(text).not.toContain('sealedKey');
+    const again = await reopened();
+    expect(again.custody.generations.map(({ retiredAt }) => retiredAt)).toEqual([
+      environment.now(),
+      undefined,
+    ]);
+    expect(await again.custody.open(again.custodyKey)).toHaveLength(1);
+  });
+});
+
+describe('locks', () => {
+  it('open each on its own, and shares from their number on', async () => {
+    const shares: HandedShare[] = [];
+    const environment = { engine, random: systemRandom, now: () => new Date() };
+    const sharing = { threshold: 2, count: 3 };
+    const request = { secrets: [secret, passphrase], sharing };
+    await Custody.create(directory, key, request, environment, (handed) => {
+      shares.push(...handed);
+      return Promise.resolve();
+    });
+    const custody = await Custody.read(directory, environment);
+    expect(custody.locks.map(({ kind }) => kind)).toEqual(['key', 'passphrase', 'shares']);
+    const custodyKey = (await custody.unlock(secret))?.reveal();
+    expect(custodyKey).toHaveLength(32);
+    expect((await custody.unlock(passphrase))?.reveal()).toEqual(custodyKey);
+
+    const [first, second, third] = shares;
+    if (first === undefined || second === undefined || third === undefined) throw new Error('3');
+    const lock = custody.lockOf(first);
+    if (lock === undefined) throw new Error('it is one of its shares');
+    for (const some of [[first, third], [third, second], shares]) {
+      expect((await custody.unlockWithShares(lock, some))?.reveal()).toEqual(custodyKey);
+    }
+    const changed = Uint8Array.from(second.value.reveal());
+    changed[0] = (changed[0] ?? 0) ^ 1;
+    const wrong = { ...second, value: new Secret(changed) };
+    expect(custody.lockOf(wrong)).toBeUndefined();
+    expect(custody.lockOf({ ...second, index: 3 })).toBeUndefined();
+    expect(custody.lockOf({ ...second, set: '0'.repeat(16) })).toBeUndefined();
+    expect(await custody.unlockWithShares(lock, [first, wrong])).toBeUndefined();
+  });
+
+  it('are not made where the shares cannot be handed out', async () => {
+    const environment = { random: systemRandom, now: () => new Date() };
+    const request = { secrets: [], sharing: { threshold: 2, count: 2 } };
+    await expect(
+      Custody.create(directory, key, request, environment, () =>
+        Promise.reject(new Error('the disk is full')),
+      ),
+    ).rejects.toThrow('the disk is full');
+    await requireUnused(directory);
   });
 });

@@ -1,50 +1,67 @@
-import { mkdir } from 'node:fs/promises';
+/**
+ * Custody of the master keys. On disk: `custody.json` with the locks, each of which holds the custody
+ * key sealed, and a file for each generation of keys, sealed under the custody key. Nothing of it is a
+ * key in the clear.
+ */
+import { access, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { decodeParameters, encodeParameters, type PublicParameters } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
-import { decodeMasterKey, encodeFactors, type MasterKey } from '@duoveil/common/master';
+import type { MasterKey } from '@duoveil/common/master';
 import type { ModularEngine } from '@duoveil/common/modular';
 import type { RandomSource } from '@duoveil/common/random';
 import {
   readJsonFile,
-  seal,
   systemErrorCode,
-  unseal,
   writeFileAtomic,
   type SealingSecret,
 } from '@duoveil/common/runtime';
-import { access } from 'node:fs/promises';
 import { z } from 'zod';
 
-const hexadecimal = z.string().regex(/^([0-9a-f]{2})+$/, 'must be hexadecimal digits');
+import {
+  generationFile,
+  openGeneration,
+  readGenerations,
+  retired,
+  sealGeneration,
+  writeGeneration,
+  type Generation,
+} from './generations.js';
+import {
+  lockOfShare,
+  locksSchema,
+  makeLocks,
+  openWithSecret,
+  openWithShares,
+  wipe,
+  type CustodyKey,
+  type Lock,
+  type LockRequest,
+  type SharesLock,
+} from './locks.js';
+import type { HandedShare, Share } from './shares.js';
 
-const parametersSchema = z.strictObject({
-  version: z.int(),
-  family: z.int(),
-  modulus: hexadecimal,
-  generator: hexadecimal,
-  digest: hexadecimal,
+const custodySchema = z.strictObject({
+  version: z.literal(1),
+  id: z.string().regex(/^[0-9a-f]{32}$/),
+  locks: locksSchema,
 });
 
-/** The files of a CSP's state directory. */
-function filesOf(directory: string): { parameters: string; masterKey: string } {
-  return {
-    parameters: join(directory, 'parameters.json'),
-    masterKey: join(directory, 'master-key.sealed.json'),
-  };
+/** A generation and its master key. */
+export interface OpenGeneration {
+  readonly generation: Generation;
+  readonly key: MasterKey;
 }
 
-/** What a master key is sealed for: it does not open beside other parameters. */
-function sealingContext(parameters: PublicParameters): string {
-  return `csp-master-key/${parameters.digest}`;
+function custodyFile(directory: string): string {
+  return join(directory, 'custody.json');
 }
 
 /**
  * @throws DuoveilError `OPTION_INVALID` where the directory holds a master key already.
  */
 export async function requireUnused(directory: string): Promise<void> {
-  for (const file of Object.values(filesOf(directory))) {
+  for (const file of [custodyFile(directory), generationFile(directory, 1)]) {
     try {
       await access(file);
     } catch (error) {
@@ -54,70 +71,158 @@ export async function requireUnused(directory: string): Promise<void> {
     throw duoveilError(
       'OPTION_INVALID',
       `--state: ${file} is there already: choose another directory`,
-      {
-        option: '--state',
-      },
+      { option: '--state' },
     );
   }
 }
 
-/** Seal a master key and write it down with its public parameters. It is never on disk in the clear. */
-export async function storeMasterKey(
-  directory: string,
-  key: MasterKey,
-  secret: SealingSecret,
-  random: RandomSource,
-): Promise<void> {
-  const { parameters } = key;
-  const encoded = encodeParameters(parameters);
-  const factors = encodeFactors(key);
-  try {
-    const sealed = await seal(factors, secret, sealingContext(parameters), random);
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-    const files = filesOf(directory);
-    await writeFileAtomic(files.masterKey, `${JSON.stringify(sealed, null, 2)}\n`);
-    const document = {
-      ...encoded,
-      modulus: encoded.modulus.toString('hex'),
-      generator: encoded.generator.toString('hex'),
-      digest: parameters.digest,
-    };
-    await writeFileAtomic(files.parameters, `${JSON.stringify(document, null, 2)}\n`, 0o644);
-  } finally {
-    factors.fill(0);
-  }
+/** What custody works with. */
+export interface CustodyEnvironment {
+  readonly engine: ModularEngine;
+  readonly random: RandomSource;
+  readonly now: () => Date;
 }
 
-/**
- * Read, unseal and check a master key.
- * @throws DuoveilError `CONFIG_INVALID`, `UNSEALING_FAILED`, `PARAMETERS_INVALID`
- */
-export async function loadMasterKey(
-  directory: string,
-  secret: SealingSecret,
-  engine: ModularEngine,
-): Promise<MasterKey> {
-  const files = filesOf(directory);
-  const document = await readJsonFile(files.parameters, parametersSchema, '--state');
-  const parameters = await decodeParameters(
-    {
-      version: document.version,
-      family: document.family,
-      modulus: Buffer.from(document.modulus, 'hex'),
-      generator: Buffer.from(document.generator, 'hex'),
-    },
-    engine,
-  );
-  if (parameters.digest !== document.digest) {
-    throw duoveilError('PARAMETERS_INVALID', 'parameters: digest does not belong to them', {
-      field: 'digest',
-    });
+/** The locks and the generations of a state directory. It holds no key itself. */
+export class Custody {
+  readonly id: string;
+  readonly locks: readonly Lock[];
+  readonly #directory: string;
+  readonly #environment: CustodyEnvironment;
+  #generations: readonly Generation[];
+
+  private constructor(
+    directory: string,
+    { id, locks }: z.output<typeof custodySchema>,
+    generations: readonly Generation[],
+    environment: CustodyEnvironment,
+  ) {
+    this.id = id;
+    this.locks = locks;
+    this.#directory = directory;
+    this.#environment = environment;
+    this.#generations = generations;
   }
-  const envelope: unknown = await readJsonFile(files.masterKey, z.unknown(), '--state');
-  const factors = await unseal(envelope, secret, sealingContext(parameters));
-  try {
-    return await decodeMasterKey(factors, parameters, engine);
-  } finally {
-    factors.fill(0);
+
+  /**
+   * Begin a custody with a first generation.
+   * @param handOut is given the custodians' shares before anything is written down: what it cannot
+   * keep must not be needed
+   */
+  static async create(
+    directory: string,
+    first: MasterKey,
+    request: LockRequest,
+    environment: Omit<CustodyEnvironment, 'engine'>,
+    handOut: (shares: readonly HandedShare[]) => Promise<void> = () => Promise.resolve(),
+  ): Promise<void> {
+    const { random, now } = environment;
+    const id = Buffer.from(random.bytes(16)).toString('hex');
+    const { key, locks, shares } = await makeLocks(id, request, random);
+    try {
+      await handOut(shares);
+      await mkdir(directory, { recursive: true, mode: 0o700 });
+      await writeGeneration(directory, await sealGeneration(1, first, key, random, now()));
+      const document: z.input<typeof custodySchema> = { version: 1, id, locks };
+      await writeFileAtomic(custodyFile(directory), `${JSON.stringify(document, null, 2)}\n`);
+    } finally {
+      wipe(key);
+    }
+  }
+
+  /**
+   * Read what a directory holds. Needs no secret.
+   * @throws DuoveilError `CONFIG_INVALID`, `PARAMETERS_INVALID`
+   */
+  static async read(directory: string, environment: CustodyEnvironment): Promise<Custody> {
+    const document = await readJsonFile(custodyFile(directory), custodySchema, '--state');
+    const generations = await readGenerations(directory, environment.engine);
+    if (!generations.some(({ retiredAt }) => retiredAt === undefined)) {
+      throw duoveilError('CONFIG_INVALID', `--state: ${directory} holds no generation of keys`, {
+        path: '--state',
+      });
+    }
+    return new Custody(directory, document, generations, environment);
+  }
+
+  /** All generations, the oldest first, retired ones too. */
+  get generations(): readonly Generation[] {
+    return this.#generations;
+  }
+
+  /** The generation for new enrolments: the newest. */
+  get newest(): Generation {
+    const newest = this.#generations.at(-1);
+    if (newest === undefined) throw new Error('a custody has a generation');
+    return newest;
+  }
+
+  /** The custody key, where a lock is for this secret and opens; else undefined. */
+  async unlock(secret: SealingSecret): Promise<CustodyKey | undefined> {
+    return openWithSecret(this.id, this.locks, secret);
+  }
+
+  /** The lock that a share belongs to; undefined where it is no share of this custody. */
+  lockOf(share: Share): SharesLock | undefined {
+    return lockOfShare(this.locks, share);
+  }
+
+  /** The custody key from the shares of a lock; undefined where they do not open it. */
+  async unlockWithShares(
+    lock: SharesLock,
+    shares: readonly Share[],
+  ): Promise<CustodyKey | undefined> {
+    return openWithShares(this.id, lock, shares);
+  }
+
+  /**
+   * The master keys of all generations that are not retired, the oldest first, each checked.
+   * @throws DuoveilError `UNSEALING_FAILED`, `PARAMETERS_INVALID`
+   */
+  async open(key: CustodyKey): Promise<OpenGeneration[]> {
+    const opened: OpenGeneration[] = [];
+    for (const generation of this.#generations) {
+      if (generation.retiredAt !== undefined) continue;
+      const master = await openGeneration(generation, key, this.#environment.engine);
+      opened.push({ generation, key: master });
+    }
+    return opened;
+  }
+
+  /** Write a further generation down, under the same locks. It is the newest from now on. */
+  async add(master: MasterKey, key: CustodyKey): Promise<OpenGeneration> {
+    const { random, now } = this.#environment;
+    const number = this.newest.number + 1;
+    const generation = await sealGeneration(number, master, key, random, now());
+    await writeGeneration(this.#directory, generation);
+    this.#generations = [...this.#generations, generation];
+    return { generation, key: master };
+  }
+
+  /**
+   * Delete a generation's master key from the directory.
+   * @returns the generation; doing it again changes nothing
+   * @throws DuoveilError `MESSAGE_INVALID` where there is none of this number, or it is the newest
+   */
+  async retire(number: number): Promise<Generation> {
+    const generation = this.requireRetirable(number);
+    if (generation.retiredAt !== undefined) return generation;
+    const without = retired(generation, this.#environment.now());
+    await writeGeneration(this.#directory, without);
+    this.#generations = this.#generations.map((one) => (one === generation ? without : one));
+    return without;
+  }
+
+  /** @throws DuoveilError as {@link retire} */
+  requireRetirable(number: number): Generation {
+    const generation = this.#generations.find((one) => one.number === number);
+    if (generation === undefined || generation === this.newest) {
+      const why =
+        generation === undefined ? 'there is no such one' : 'it is the newest: rotate first';
+      throw duoveilError('MESSAGE_INVALID', `generation ${String(number)}: ${why}`, {
+        field: 'generation',
+      });
+    }
+    return generation;
   }
 }

@@ -9,6 +9,11 @@ const everybody = ['csp', 'sp', 'gateway', 'operator', 'auditor', 'custodian'] a
  */
 export const PERMISSIONS = {
   csp: {
+    '/duoveil.v1.CustodyService/GetCustody': ['operator', 'auditor', 'custodian'],
+    '/duoveil.v1.CustodyService/Unseal': ['custodian'],
+    '/duoveil.v1.CustodyService/Rotate': ['custodian'],
+    '/duoveil.v1.CustodyService/Retire': ['custodian'],
+    '/duoveil.v1.CustodyService/Seal': ['custodian'],
     '/duoveil.v1.ParametersService/GetParameters': ['sp', 'operator', 'auditor'],
     '/duoveil.v1.OperationsService/SetLogLevel': ['operator'],
     '/duoveil.v1.KeyService/RegisterKey': ['sp'],

@@ -166,8 +166,11 @@ export class Servers {
     this.#digest = parseParametersDigest(lines.at(-1) ?? '', 'csp init');
   }
 
-  /** Start the CSP and wait until it listens. */
-  async startCsp(): Promise<void> {
+  /**
+   * Start the CSP and wait until it listens.
+   * @param how `sealed`: without what unseals it
+   */
+  async startCsp(how: { readonly sealed?: boolean } = {}): Promise<void> {
     const tls = await this.issue('csp', { trustDomain: defaultTrustDomain, role: 'csp' });
     this.#csp = this.#start('csp', '@duoveil/csp/main', () => this.#cspPort, {
       arguments: [
@@ -176,7 +179,7 @@ export class Servers {
         // A recording goes as fast as it can: nothing here needs protecting by a budget.
         ...['--patient-per-minute', '0', '--patient-per-day', '0', '--provider-per-minute', '0'],
       ],
-      environment: { DUOVEIL_PASSPHRASE: this.#passphrase },
+      environment: how.sealed === true ? {} : { DUOVEIL_PASSPHRASE: this.#passphrase },
     });
     this.#cspPort = await this.#ready('csp', this.#csp);
   }

@@ -32,7 +32,7 @@ import { Secret } from '@duoveil/common/secret';
 import { ParametersServiceService } from '@duoveil/proto';
 import { afterAll, describe, expect, it } from 'vitest';
 
-import { loadMasterKey, storeMasterKey } from '../../../csp/src/keys/custody.js';
+import { loadMasterKey, storeMasterKey } from '../support/custody.js';
 import { enrol } from '../../../gateway/src/enrol.js';
 import { fetchParameters } from '../../../service-provider/src/csp/parameters.js';
 import { localConnection } from '../../src/local/loopback.js';
@@ -229,12 +229,17 @@ describe('a state directory that was tampered with', () => {
   it('is refused where the parameters are others: by their digest, or because the key is not sealed for them', async () => {
     const { master } = await made;
     const state = await stateOf(master);
-    const file = join(state, 'parameters.json');
-    const document = JSON.parse(await readFile(file, 'utf8')) as Record<string, string>;
+    const file = join(state, 'generation-0001.json');
+    const document = JSON.parse(await readFile(file, 'utf8')) as {
+      parameters: Record<string, string>;
+    };
     const other = await keyOf(P, Q, 5n);
     const { generator } = encodeParameters(other.parameters);
     const attempt = async (change: Record<string, string>) => {
-      await writeFile(file, JSON.stringify({ ...document, ...change }));
+      await writeFile(
+        file,
+        JSON.stringify({ ...document, parameters: { ...document.parameters, ...change } }),
+      );
       return codeOf(loadMasterKey(state, sealing, engine));
     };
     const swapped = { generator: Buffer.from(generator).toString('hex') };

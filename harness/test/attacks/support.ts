@@ -8,6 +8,7 @@ import { isDuoveilError } from '@duoveil/common/errors';
 import { AdditiveKey } from '@duoveil/common/paillier';
 import type { RandomSource } from '@duoveil/common/random';
 import type { Clock, Service } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
 import * as proto from '@duoveil/proto';
 
 import { AuditLog } from '../../../csp/src/audit/audit-log.js';
@@ -16,7 +17,7 @@ import { Discipline } from '../../../csp/src/audit/discipline.js';
 import { arithmeticService } from '../../../csp/src/handlers/arithmetic.js';
 import { keyService } from '../../../csp/src/handlers/keys.js';
 import { packedService } from '../../../csp/src/handlers/packed.js';
-import { deriveKeys } from '../../../csp/src/keys/derived-keys.js';
+import { deriveBudgetsKey, deriveKeys } from '../../../csp/src/keys/derived-keys.js';
 import { Models } from '../../../csp/src/keys/models.js';
 import { PatientKeys } from '../../../csp/src/keys/patient-keys.js';
 import { ProviderKeys } from '../../../csp/src/keys/provider-keys.js';
@@ -60,7 +61,8 @@ export async function startCsp(
 ): Promise<TestCsp> {
   const directory = await mkdtemp(join(tmpdir(), 'duoveil-attack-'));
   const { bits, digest } = keys.master.parameters;
-  const { sealing, answers, budgets: budgetKey } = deriveKeys(keys.master);
+  const { sealing, answers } = deriveKeys(keys.master);
+  const budgetKey = deriveBudgetsKey(new Secret(new Uint8Array(32)));
   const auditFile = join(directory, 'audit.log');
   const audit = await AuditLog.open(auditFile, clock);
   const file = join(directory, 'budgets.json');

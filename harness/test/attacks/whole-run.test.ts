@@ -26,7 +26,7 @@ import {
 } from '@duoveil/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
-import { loadMasterKey, storeMasterKey } from '../../../csp/src/keys/custody.js';
+import { loadMasterKey, storeMasterKey } from '../support/custody.js';
 import { ProviderIdentity } from '../../../service-provider/src/csp/packed.js';
 import { TransferSession } from '../../../service-provider/src/csp/transfer-session.js';
 import { Monitors } from '../../../service-provider/src/monitor/monitors.js';
@@ -417,10 +417,10 @@ describe("a thief of the CSP's disk", () => {
       );
     const disk = await files();
     expect(found([p, q], disk)).toEqual([]);
-    const sealed = JSON.parse(String(disk.get('master-key.sealed.json'))) as {
-      ciphertext?: string;
+    const { sealedKey } = JSON.parse(String(disk.get('generation-0001.json'))) as {
+      sealedKey: Record<string, unknown>;
     };
-    const raw = Object.values(sealed)
+    const raw = Object.values(sealedKey)
       .filter((value) => typeof value === 'string')
       .map((value) => Buffer.from(value, 'base64'));
     expect(found([p, q], new Map(raw.map((bytes, i) => [String(i), bytes])))).toEqual([]);

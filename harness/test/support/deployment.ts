@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Bcp, type GeneratorFamily, type PublicParameters } from '@duoveil/common/bcp';
 import type { MasterKey } from '@duoveil/common/master';
 import {
+  callUnary,
   connect,
   createAuthority,
   defaultTrustDomain,
@@ -23,10 +24,11 @@ import type {
   Tls,
 } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
+import { CustodyServiceService } from '@duoveil/proto';
 
-import { loadMasterKey } from '../../../csp/src/keys/custody.js';
 import { testEngine } from '../../src/local/engine.js';
 import { Servers } from '../../src/parties/servers.js';
+import { loadMasterKey } from './custody.js';
 
 /** For what is computed in the test itself. */
 export const engine = testEngine();
@@ -173,6 +175,13 @@ export class Deployment {
     const connection = connect({ address, tls, expectRole });
     this.#connections.push(connection);
     return connection;
+  }
+
+  /** Unseal the CSP, as a custodian does. */
+  async unseal(): Promise<void> {
+    const connection = await this.connect('csp', identity('custodian'));
+    const offer = { $case: 'passphrase', value: this.passphrase } as const;
+    await callUnary(connection, CustodyServiceService.unseal, { offer }, { deadlineMs: 60_000 });
   }
 
   /** Waits until a server has logged something, from a line number on. */

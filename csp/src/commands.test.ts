@@ -1,0 +1,69 @@
+import { access } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { Secret } from '@duoveil/common/secret';
+import { describe, expect, it } from 'vitest';
+
+import { cspInitSettings } from './config.js';
+import { unseal } from './custody-commands.js';
+import { init } from './init.js';
+import { givenSecrets } from './unsealing-secrets.js';
+
+const state = join(tmpdir(), 'duoveil-never-made');
+const ignored = (): void => undefined;
+const key = 'ab'.repeat(32);
+
+describe('csp init', () => {
+  it.each([
+    [{}, 'OPTION_INVALID', /sealed with something: set --passphrase-file or DUOVEIL_PASSPHRASE/],
+    [{ shares: '4/3' }, 'OPTION_INVALID', /--shares: 4\/3: must be k\/n with 2 ≤ k ≤ n ≤ 255/],
+    [{ shares: '1/3' }, 'OPTION_INVALID', /--shares/],
+    [{ shares: '3/256' }, 'OPTION_INVALID', /--shares/],
+    [{ key: new Secret('abcd') }, 'CONFIG_INVALID', /key: must be 32 random bytes/],
+  ])('with %o says what would be right, and makes nothing', async (given, code, message) => {
+    const settings = cspInitSettings.parse({ state, ...given });
+    await expect(init(settings, ignored)).rejects.toMatchObject({
+      code,
+      message: expect.stringMatching(message) as string,
+    });
+    await expect(access(state)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('takes shares only in their own form', () => {
+    for (const shares of ['3', '3/', 'a/b', '3 of 5']) {
+      expect(cspInitSettings.safeParse({ state, shares }).success).toBe(false);
+    }
+  });
+});
+
+describe('csp unseal', () => {
+  it('takes one secret', async () => {
+    const at = { csp: 'nowhere:1', tls: state };
+    const two = { passphrase: new Secret('p'), key: new Secret(key) };
+    for (const given of [{}, two, { share: new Secret('s'), passphrase: new Secret('p') }]) {
+      await expect(unseal({ ...at, ...given })).rejects.toMatchObject({
+        code: 'OPTION_INVALID',
+        message: expect.stringContaining('unseal takes one secret: --share-file') as string,
+      });
+    }
+  });
+});
+
+describe('a key', () => {
+  it('is written in hexadecimal digits or base64', () => {
+    for (const text of [key, key.toUpperCase(), Buffer.from(key, 'hex').toString('base64')]) {
+      const [given] = givenSecrets({ key: new Secret(` ${text}\n`) });
+      expect(given?.kind === 'key' && [...given.key.reveal()]).toEqual(Array(32).fill(0xab));
+    }
+    const error = (text: string): unknown => {
+      try {
+        return givenSecrets({ key: new Secret(text) });
+      } catch (thrown) {
+        return thrown;
+      }
+    };
+    expect(error(`${key}00`)).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(String(error(`${key}00`))).not.toContain(key);
+  });
+});
