@@ -3,8 +3,8 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-import { callUnary } from '@duoveil/common/runtime';
-import type { Connection } from '@duoveil/common/runtime';
+import { callUnary, connect, parsePatientId } from '@duoveil/common/runtime';
+import type { Connection, PatientId } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 import { CustodyServiceService, ParametersServiceService } from '@duoveil/proto';
 import { Metadata } from '@grpc/grpc-js';
@@ -12,9 +12,10 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { verifyAuditLog } from '../../csp/src/audit/audit-log.js';
 import { cspInitSettings } from '../../csp/src/config.js';
-import { retire, rotate, sealKeys, status, unseal } from '../../csp/src/custody-commands.js';
+import * as commands from '../../csp/src/custody-commands.js';
 import { init } from '../../csp/src/init.js';
 import { Observed } from '../src/parties/observed.js';
+import type { Recording } from '../src/recordings.js';
 import { simulate, toCsv } from '../src/simulation/index.js';
 import { Deployment, identity, PATIENT } from './support/deployment.js';
 import { PACKED, readResults, scratch } from './support/duoveil.js';
@@ -24,7 +25,7 @@ const require = createRequire(import.meta.url);
 const programme = require.resolve('@duoveil/gateway/main');
 
 const soon = { deadlineMs: 60_000 };
-const { getCustody, seal } = CustodyServiceService;
+const { getCustody, seal, rotate, retire } = CustodyServiceService;
 const sealed = { code: 'CSP_SEALED' };
 
 let deployment: Deployment;
@@ -85,46 +86,112 @@ describe('a CSP that is started without what unseals it', () => {
   });
 });
 
+const CONFIGURATION = { window: 8, baseline: 'rolling', retrainEvery: 4 } as const;
+
+/** A simulated recording, in the deployment's directory. */
+function simulated(rows: number): Recording {
+  const path = join(deployment.directory, 'recording.csv');
+  writeFileSync(path, toCsv(simulate({ seed: 5, rows, scenario: 'deterioration' })));
+  return { id: 'simulated', path };
+}
+
+/** Enrol a patient at a service provider, and begin to stream. */
+async function streaming(
+  { path }: Recording,
+  patient: PatientId,
+  sp: string,
+  digest: string,
+): Promise<Observed> {
+  const { servers, directory } = deployment;
+  const tls = await servers.issueGateway(patient);
+  const at = ['--sp', sp, '--tls', tls, '--state', join(directory, `gateway-${patient}`, 'state')];
+  const enrolment = new Observed({
+    programme,
+    arguments: [
+      ...['enrol', ...at, '--parameters-digest', digest, '--insecure-key-bits'],
+      ...['--window', '8', '--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
+      ...['--quantile', '0.975'],
+    ],
+    environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
+  });
+  expect(await enrolment.ended).toMatchObject({ code: 0 });
+  return new Observed({ programme, arguments: ['stream', ...at, '--input', path, '--json'] });
+}
+
+async function expectRight(stream: Observed, recording: Recording): Promise<void> {
+  expect(await stream.ended).toMatchObject({ code: 0 });
+  expectRows(readResults(stream.output).rows, exactly(recording, CONFIGURATION));
+}
+
 describe('a CSP that is sealed in the middle of a stream', () => {
   test('lets no sample be lost: every row is decided on once, and right', async () => {
-    const { servers, directory } = deployment;
+    const { servers } = deployment;
     await servers.startCsp();
     await servers.startSp();
-    const input = join(directory, 'recording.csv');
-    const configuration = { window: 8, baseline: 'rolling', retrainEvery: 4 } as const;
-    const recording = { id: 'simulated', path: input };
-    writeFileSync(input, toCsv(simulate({ seed: 5, rows: 40, scenario: 'deterioration' })));
-    const tls = await servers.issueGateway(PATIENT);
-    const at = ['--sp', servers.address, '--tls', tls, '--state', join(directory, 'gateway')];
-    const enrolment = new Observed({
-      programme,
-      arguments: [
-        ...['enrol', ...at, '--parameters-digest', servers.digest, '--insecure-key-bits'],
-        ...['--window', '8', '--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
-        ...['--quantile', '0.975'],
-      ],
-      environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
-    });
-    expect(await enrolment.ended).toMatchObject({ code: 0 });
-
+    const recording = simulated(40);
     const custodian = await deployment.connect('csp', identity('custodian'));
-    const stream = new Observed({
-      programme,
-      arguments: ['stream', ...at, '--input', input, '--json'],
-    });
-    await stream.until(() => stream.output.length > configuration.window + 2);
+    const stream = await streaming(recording, PATIENT, servers.address, servers.digest);
+    await stream.until(() => stream.output.length > CONFIGURATION.window + 2);
     const before = deployment.log.length;
     expect((await callUnary(custodian, seal, {}, soon)).custody?.unsealed).toBe(false);
     await deployment.logged(/CSP_SEALED.*call failed/, before);
     await deployment.unseal();
-    expect(await stream.ended).toMatchObject({ code: 0 });
-    const { rows } = readResults(stream.output);
-    expect(rows).toHaveLength(40);
-    expectRows(rows, exactly(recording, configuration));
+    await expectRight(stream, recording);
     await servers.stop();
     const text = readFileSync(join(servers.cspState, 'audit.log'), 'utf8');
     expect(text).toMatch(/"method":"Seal","by":"spiffe:.*\/custodian\/patient-1"/);
     expect((await verifyAuditLog(join(servers.cspState, 'audit.log'))).sequence).toBe(5);
+  });
+});
+
+describe('a CSP whose keys are rotated', () => {
+  test('serves each service provider by the generation that it pins, until that is retired', async () => {
+    const { servers, directory } = deployment;
+    await servers.startCsp();
+    await servers.startSp();
+    const recording = simulated(24);
+    const custodian = await deployment.connect('csp', identity('custodian'));
+    const first = await streaming(recording, PATIENT, servers.address, servers.digest);
+    await first.until(() => first.output.length > CONFIGURATION.window);
+    const { custody } = await callUnary(custodian, rotate, {}, soon);
+    const digest = custody?.generations.at(-1)?.parametersDigest.toString('hex') ?? '';
+
+    const other = new Observed({
+      programme: require.resolve('@duoveil/service-provider/main'),
+      arguments: [
+        ...['serve', '--tls', join(directory, 'sp', 'tls'), '--csp', servers.cspAddress],
+        ...['--parameters-digest', digest, '--insecure-key-bits'],
+        ...['--database', join(directory, 'other.db')],
+      ],
+    });
+    try {
+      await other.until(() => other.log.some((line) => line.includes('"listening"')));
+      const address = /"address":"([^"]+)"/.exec(other.log.join('\n'))?.[1] ?? '';
+      const patient = parsePatientId('patient-2', 'patient');
+      const second = await streaming(recording, patient, address, digest);
+      await expectRight(first, recording);
+      await expectRight(second, recording);
+    } finally {
+      await other.dispose();
+    }
+
+    const tls = await deployment.tls(identity('sp'));
+    const parametersOf = async (parametersDigest: string) => {
+      const at = { address: servers.cspAddress, tls, expectRole: 'csp', parametersDigest } as const;
+      const connection = connect(at);
+      try {
+        return await callUnary(connection, ParametersServiceService.getParameters, {}, soon);
+      } finally {
+        connection.close();
+      }
+    };
+    const [old, young] = [await parametersOf(servers.digest), await parametersOf(digest)];
+    expect(old.parameters?.modulus).not.toEqual(young.parameters?.modulus);
+    await callUnary(custodian, retire, { generation: 1 }, soon);
+    await expect(parametersOf(servers.digest)).rejects.toMatchObject({
+      code: 'PARAMETERS_MISMATCH',
+    });
+    expect(await parametersOf(digest)).toEqual(young);
   });
 });
 
@@ -156,19 +223,21 @@ describe('the commands of custodians', () => {
       const share = (i: number) => ({
         share: new Secret(readFileSync(join(shares, `share-${i}-of-3.txt`), 'utf8')),
       });
-      expect(await status(running)).toMatch(/^sealed\n/);
-      expect(await unseal({ ...running, ...share(3) })).toMatch(/^sealed\n.* 1 of 2 given \(3\)\n/);
+      expect(await commands.status(running)).toMatch(/^sealed\n/);
+      expect(await commands.unseal({ ...running, ...share(3) })).toMatch(
+        /^sealed\n.* 1 of 2 given \(3\)\n/,
+      );
       const wrong = { passphrase: new Secret('a guess') };
-      await expect(unseal({ ...running, ...wrong })).rejects.toMatchObject({
+      await expect(commands.unseal({ ...running, ...wrong })).rejects.toMatchObject({
         code: 'UNSEALING_FAILED',
       });
-      expect(await unseal({ ...running, ...share(1) })).toMatch(/^unsealed\n/);
-      const digest = /([0-9a-f]{64})\n$/.exec(await rotate(running))?.[1] ?? '';
+      expect(await commands.unseal({ ...running, ...share(1) })).toMatch(/^unsealed\n/);
+      const digest = /([0-9a-f]{64})\n$/.exec(await commands.rotate(running))?.[1] ?? '';
       expect(digest).not.toBe(made.digest);
-      const retired = await retire({ ...running, generation: 1 });
+      const retired = await commands.retire({ ...running, generation: 1 });
       expect(retired).toMatch(new RegExp(`generation 1: .* retired .* ${made.digest}\n`));
       expect(retired).toMatch(new RegExp(`generation 2: .* in service, .* ${digest}\n`));
-      expect(await sealKeys(running)).toMatch(/^sealed\n/);
+      expect(await commands.sealKeys(running)).toMatch(/^sealed\n/);
     } finally {
       await csp.dispose();
     }

@@ -62,6 +62,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     address: settings.csp,
     tls,
     expectRole: 'csp',
+    parametersDigest: pinned,
     maxMessageBytes: MAX_MESSAGE_BYTES,
   });
   logger.info('arithmetic engine', { engine: engine.description });

@@ -16,6 +16,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Random, 16 hexadecimal digits; in every log line of the call and in the answer's metadata if it fails. */
   readonly requestId: string;
+  /** The generation of keys that the call names, by the digest of its parameters, if it names one. */
+  readonly parametersDigest?: string | undefined;
   /** Its lines carry the method, the request id, the caller and, of a gateway, the patient. */
   readonly logger: Logger;
 }

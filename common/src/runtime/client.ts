@@ -6,6 +6,7 @@ import type { DuoveilError } from '../errors.js';
 import { formatAddress, parseAddress } from './address.js';
 import type { Address } from './address.js';
 import { abortReason } from './clock.js';
+import { namingGeneration } from './generation.js';
 import { observeClientCall } from './observed-call.js';
 import { defaultMaxMessageBytes } from './server.js';
 import { decodeError } from './status.js';
@@ -42,6 +43,8 @@ export interface ConnectOptions {
   readonly expectRole: 'csp' | 'sp';
   /** Limit on one message, either way; 4 MiB by default. */
   readonly maxMessageBytes?: number;
+  /** The generation of keys that every call is for; none unless given. */
+  readonly parametersDigest?: string;
 }
 
 /**
@@ -69,7 +72,7 @@ class TlsConnection implements Connection {
     this.address = { host, port };
     this.#dial = (material) => {
       const tls = clientTls(material, host, expectRole);
-      return { tls, client: clientOf(target, tls, options.maxMessageBytes) };
+      return { tls, client: clientOf(target, tls, options) };
     };
     this.#live = this.#dial(source.current);
     this.#unsubscribe = source.subscribe((tls) => {
@@ -108,9 +111,11 @@ class TlsConnection implements Connection {
   }
 }
 
-function clientOf(address: string, tls: ClientTls, limit = defaultMaxMessageBytes): Client {
+function clientOf(address: string, tls: ClientTls, options: ConnectOptions): Client {
+  const { maxMessageBytes: limit = defaultMaxMessageBytes, parametersDigest } = options;
   return new Client(`dns:${address}`, tls.credentials, {
     ...tls.options,
+    interceptors: parametersDigest === undefined ? [] : [namingGeneration(parametersDigest)],
     // A masked request must never be sent again underneath the protocol: two runs of a step under
     // one mask could be compared. Whoever retries redoes the whole step with fresh masks.
     'grpc.enable_retries': 0,

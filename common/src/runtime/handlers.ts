@@ -15,6 +15,7 @@ import { authorise } from './call-context.js';
 import type { AnyServerCall, CallContext } from './call-context.js';
 import { abortReason } from './clock.js';
 import type { Clock } from './clock.js';
+import { namedGeneration } from './generation.js';
 import { formatIdentity } from './identity.js';
 import type { Role } from './identity.js';
 import type { Logger, LogLevel } from './logging.js';
@@ -184,6 +185,7 @@ function begin(
   parentLogger: Logger,
 ): Call {
   const { identity, certificate } = authorise(call, environment, roles);
+  const parametersDigest = namedGeneration(call.metadata);
   const controller = new AbortController();
   const logger = parentLogger.child({
     caller: formatIdentity(identity),
@@ -209,7 +211,7 @@ function begin(
     for (const unlink of release) unlink();
   };
   return {
-    context: { identity, signal: controller.signal, requestId, logger },
+    context: { identity, signal: controller.signal, requestId, parametersDigest, logger },
     abort: (reason) => {
       controller.abort(reason);
     },

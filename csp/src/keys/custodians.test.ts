@@ -7,10 +7,10 @@ import { createPortableEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import { implement, unary, type Clock, type Service } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
-import { GetParametersResponse, ParametersServiceService } from '@duoveil/proto';
+import { ParametersServiceService, type GetParametersResponse } from '@duoveil/proto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { callBytes } from '../../../harness/src/local/loopback.js';
+import { contextForTests } from '../../../harness/src/local/loopback.js';
 import { setUpForTests } from '../../../harness/src/local/parties.js';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import { AuditLog, verifyAuditLog } from '../audit/audit-log.js';
@@ -81,10 +81,13 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** The modulus that a call gets which names no generation. */
-async function modulusServed(): Promise<string | undefined> {
-  const bytes = await callBytes(parameters, 'getParameters', Buffer.alloc(0));
-  return GetParametersResponse.decode(bytes).parameters?.modulus.toString('hex');
+/** The modulus that a call gets, for the generation that it names. */
+async function modulusServed(parametersDigest?: string): Promise<string | undefined> {
+  const method = parameters.methods['getParameters'];
+  if (method?.kind !== 'unary') throw new Error('it is unary');
+  const context = { ...contextForTests(), parametersDigest };
+  const response = (await method.handle({}, context)) as GetParametersResponse;
+  return response.parameters?.modulus.toString('hex');
 }
 
 const modulusOf = ({ parameters: { modulus } }: typeof first): string => modulus.toString(16);
@@ -192,14 +195,16 @@ describe('an unsealed CSP', () => {
       first.parameters.digest,
       second.parameters.digest,
     ]);
-    const served = (digest?: string) => vault.use((unsealed) => unsealed.find(digest).services);
     expect(await modulusServed()).toBe(modulusOf(first));
-    expect(await served(first.parameters.digest)).not.toBe(await served(second.parameters.digest));
+    expect(await modulusServed(first.parameters.digest)).toBe(modulusOf(first));
+    expect(await modulusServed(second.parameters.digest)).toBe(modulusOf(second));
+    const mismatch = { code: 'PARAMETERS_MISMATCH', details: { expected: 'ab'.repeat(32) } };
+    await expect(modulusServed('ab'.repeat(32))).rejects.toMatchObject(mismatch);
 
     await expect(custodians.retire(2, BOB)).rejects.toMatchObject({ code: 'MESSAGE_INVALID' });
     await custodians.retire(1, BOB);
     expect(wiped).toEqual([first.parameters.digest]);
-    await expect(served(first.parameters.digest)).rejects.toMatchObject({
+    await expect(modulusServed(first.parameters.digest)).rejects.toMatchObject({
       code: 'PARAMETERS_MISMATCH',
     });
     expect(await modulusServed()).toBe(modulusOf(second));
