@@ -54,6 +54,16 @@ describe('a secret', () => {
     expect(new Secret(VALUE).reveal()).toBe(VALUE);
   });
 
+  it('is gone once it was forgotten, and bytes are overwritten', () => {
+    const bytes = Uint8Array.of(1, 2, 3);
+    for (const secret of [new Secret(VALUE), new Secret(bytes)]) {
+      secret.forget();
+      secret.forget();
+      expect(() => secret.reveal()).toThrow('forgotten');
+    }
+    expect([...bytes]).toEqual([0, 0, 0]);
+  });
+
   it('would be caught by these tests if it were a plain object', () => {
     const plain = { value: VALUE };
     const showing = Object.values(PRINTERS).filter((print) => print(plain).includes('horse'));

@@ -1,4 +1,4 @@
-import { access } from 'node:fs/promises';
+import { access, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -8,6 +8,7 @@ import { describe, expect, it } from 'vitest';
 import { cspInitSettings } from './config.js';
 import { unseal } from './custody-commands.js';
 import { init } from './init.js';
+import { readShare } from './keys/shares.js';
 import { givenSecrets } from './unsealing-secrets.js';
 
 const state = join(tmpdir(), 'duoveil-never-made');
@@ -28,6 +29,18 @@ describe('csp init', () => {
       message: expect.stringMatching(message) as string,
     });
     await expect(access(state)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+
+  it('prints the shares where they are to go to no directory', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duoveil-init-'));
+    const printed: string[] = [];
+    const settings = { state: join(directory, 'state'), shares: '2/2', keyBits: 512 };
+    await init(cspInitSettings.parse({ ...settings, insecureKeyBits: true }), (text) =>
+      printed.push(text),
+    );
+    expect(printed.map((text) => readShare(new Secret(text)).index)).toEqual([1, 2]);
+    expect(await readdir(directory)).toEqual(['state']);
+    await rm(directory, { recursive: true });
   });
 
   it('takes shares only in their own form', () => {

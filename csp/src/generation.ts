@@ -12,7 +12,6 @@ import { keyService } from './handlers/keys.js';
 import { packedService } from './handlers/packed.js';
 import type { OpenGeneration } from './keys/custody.js';
 import { deriveKeys } from './keys/derived-keys.js';
-import { wipe } from './keys/locks.js';
 import { Models } from './keys/models.js';
 import { PatientKeys } from './keys/patient-keys.js';
 import { ProviderKeys } from './keys/provider-keys.js';
@@ -64,8 +63,9 @@ export async function serveGeneration(
   return {
     services,
     wipe: () => {
-      wipe(sealing);
-      wipe(answers);
+      sealing.forget();
+      answers.forget();
+      factors.forget();
     },
   };
 }

@@ -52,7 +52,7 @@ const MAX_MESSAGE_BYTES = 1024 * 1024;
 export async function serve(settings: CspSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'csp', level: settings.logLevel });
-  harden(logger);
+  harden(logger, [...process.execArgv, process.env['NODE_OPTIONS'] ?? '']);
   const telemetry = await startTelemetry('csp', settings, logger);
   const tls = await openTls('csp', settings, logger);
   const engine = loadEngine(settings.engine);
@@ -135,6 +135,10 @@ async function unsealAtStart(
 ): Promise<void> {
   const [secret] = givenSecrets(settings);
   if (secret !== undefined) await custodians.unseal(secret, 'start');
+  // A CSP that is sealed later on must not have what opens it.
+  settings.passphrase?.forget();
+  settings.key?.forget();
+  if (secret?.kind === 'key') secret.key.forget();
 }
 
 /** The services of a sealed CSP do not serve, and neither does the CSP as a whole. */

@@ -207,13 +207,19 @@ describe('the commands of custodians', () => {
     expect(readdirSync(shares)).toEqual([1, 2, 3].map((i) => `share-${i}-of-3.txt`));
 
     const { servers } = deployment;
-    const csp = new Observed({
+    const serving = {
       programme: require.resolve('@duoveil/csp/main'),
       arguments: [
         ...['serve', '--state', at, '--insecure-key-bits'],
         ...['--tls', await servers.issue('csp', identity('csp'))],
       ],
+    };
+    const hasty = new Observed({ ...serving, environment: { DUOVEIL_PASSPHRASE: 'a guess' } });
+    expect(await hasty.ended).toMatchObject({
+      code: 1,
+      lastWords: 'duoveil: this does not unseal the CSP [UNSEALING_FAILED]',
     });
+    const csp = new Observed(serving);
     try {
       await csp.until(() => csp.log.some((line) => line.includes('sealed: waiting')));
       const running = {

@@ -169,4 +169,12 @@ describe('a secret setting', () => {
     });
     await expect(readSecretSetting({ ...setting, environment: {} })).resolves.toBeUndefined();
   });
+
+  it('is taken out of the environment of the process', async () => {
+    const env = 'DUOVEIL_SECRET_OF_A_TEST';
+    process.env[env] = 'x';
+    const secret = await readSecretSetting({ setting: 'secret', env });
+    expect(secret?.reveal()).toBe('x');
+    expect(process.env[env]).toBeUndefined();
+  });
 });

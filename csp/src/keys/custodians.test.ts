@@ -223,6 +223,15 @@ describe('an unsealed CSP', () => {
     expect((await verifyAuditLog(join(directory, 'audit.log'))).sequence).toBe(7);
   });
 
+  it('has a bounded number of generations in service', async () => {
+    await custodians.unseal(key, ALICE);
+    for (let i = 1; i < 8; i += 1) await custodians.rotate(ALICE);
+    const refused = { code: 'MESSAGE_INVALID', details: { field: 'generation' } };
+    await expect(custodians.rotate(ALICE)).rejects.toMatchObject(refused);
+    await custodians.retire(1, ALICE);
+    expect((await custodians.rotate(ALICE)).generations).toHaveLength(9);
+  });
+
   it('does one act at a time', async () => {
     await custodians.unseal(key, ALICE);
     const acts = [custodians.rotate(ALICE), custodians.seal(BOB), custodians.unseal(key, BOB)];

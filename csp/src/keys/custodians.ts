@@ -6,7 +6,7 @@ import type { AuditLog, ChainEnd } from '../audit/audit-log.js';
 import type { Attempts } from './attempts.js';
 import type { Custody, OpenGeneration } from './custody.js';
 import type { Generation } from './generations.js';
-import { wipe, type CustodyKey, type Lock, type SharesLock } from './locks.js';
+import type { CustodyKey, Lock, SharesLock } from './locks.js';
 import type { Share } from './shares.js';
 import type { Contents, Vault } from './vault.js';
 
@@ -105,12 +105,13 @@ export class Custodians<C extends Unsealed> {
 
   /**
    * Draw a new generation of keys, for new enrolments. Those before stay until they are retired.
-   * @throws DuoveilError `CSP_SEALED`
+   * @throws DuoveilError `CSP_SEALED`; `MESSAGE_INVALID` where there are too many
    */
   rotate(by: string): Promise<CustodyStatus> {
     return this.#act(async () => {
       const { vault, custody, audit, draw } = this.#environment;
       await vault.use(async (unsealed) => {
+        custody.requireRoom();
         const opened = await custody.add(await draw(custody.newest), unsealed.custodyKey);
         const { number, parameters } = opened.generation;
         const detail = `generation ${String(number)}, ${parameters.digest}`;
@@ -163,14 +164,14 @@ export class Custodians<C extends Unsealed> {
     try {
       vault.open(await unsealed(key, await custody.open(key)));
     } catch (error) {
-      wipe(key);
+      key.forget();
       throw error;
     }
     await audit.append({ event: 'custody', method: 'Unsealed', by });
   }
 
   #forgetShares(): void {
-    for (const { value } of this.#given.values()) wipe(value);
+    for (const { value } of this.#given.values()) value.forget();
     this.#given.clear();
     this.#givenTo = undefined;
   }

@@ -33,7 +33,6 @@ import {
   makeLocks,
   openWithSecret,
   openWithShares,
-  wipe,
   type CustodyKey,
   type Lock,
   type LockRequest,
@@ -46,6 +45,9 @@ const custodySchema = z.strictObject({
   id: z.string().regex(/^[0-9a-f]{32}$/),
   locks: locksSchema,
 });
+
+/** Generations in service at once: each has tables of its own in memory. */
+const MAX_IN_SERVICE = 8;
 
 /** A generation and its master key. */
 export interface OpenGeneration {
@@ -126,7 +128,7 @@ export class Custody {
       const document: z.input<typeof custodySchema> = { version: 1, id, locks };
       await writeFileAtomic(custodyFile(directory), `${JSON.stringify(document, null, 2)}\n`);
     } finally {
-      wipe(key);
+      key.forget();
     }
   }
 
@@ -187,6 +189,17 @@ export class Custody {
       opened.push({ generation, key: master });
     }
     return opened;
+  }
+
+  /** @throws DuoveilError `MESSAGE_INVALID` where as many generations are in service as there may be */
+  requireRoom(): void {
+    const inService = this.#generations.filter(({ retiredAt }) => retiredAt === undefined);
+    if (inService.length < MAX_IN_SERVICE) return;
+    throw duoveilError(
+      'MESSAGE_INVALID',
+      `${String(MAX_IN_SERVICE)} generations are in service: retire one first`,
+      { field: 'generation' },
+    );
   }
 
   /** Write a further generation down, under the same locks. It is the newest from now on. */

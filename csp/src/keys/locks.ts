@@ -59,13 +59,8 @@ export const locksSchema = z
 export type Lock = z.output<typeof locksSchema>[number];
 export type SharesLock = z.output<typeof sharesLock>;
 
-/** A custody key: 32 uniform bytes. Wiped when it is not needed any more. */
+/** A custody key: 32 uniform bytes. Forgotten when it is not needed any more. */
 export type CustodyKey = Secret<Uint8Array>;
-
-/** Overwrite a key. */
-export function wipe(key: Secret<Uint8Array>): void {
-  key.reveal().fill(0);
-}
 
 /** Draw a custody key and make its locks. */
 export async function makeLocks(
@@ -96,7 +91,7 @@ export async function makeLocks(
     });
     return { key, locks, shares };
   } finally {
-    wipe(shared);
+    shared.forget();
   }
 }
 
@@ -136,7 +131,7 @@ export async function openWithShares(
   try {
     return await unlock(envelope, { kind: 'key', key: shared }, `${custodyId}/${set}`);
   } finally {
-    wipe(shared);
+    shared.forget();
   }
 }
 

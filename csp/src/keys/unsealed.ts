@@ -3,7 +3,7 @@ import type { Service } from '@duoveil/common/runtime';
 
 import type { Unsealed } from './custodians.js';
 import type { OpenGeneration } from './custody.js';
-import { wipe, type CustodyKey } from './locks.js';
+import type { CustodyKey } from './locks.js';
 
 /** What serves the calls of one generation. */
 export interface ServedGeneration {
@@ -70,7 +70,7 @@ export class ServedGenerations implements Unsealed {
   }
 
   wipe(): void {
-    wipe(this.custodyKey);
+    this.custodyKey.forget();
     for (const served of this.#served.values()) served.wipe();
     this.#served.clear();
   }
