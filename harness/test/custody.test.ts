@@ -128,8 +128,10 @@ describe('a CSP that is sealed in the middle of a stream', () => {
     const { servers } = deployment;
     await servers.startCsp();
     await servers.startSp();
-    const recording = simulated(40);
+    // Long enough for the stream to be under way when the keys go.
+    const recording = simulated(120);
     const custodian = await deployment.connect('csp', identity('custodian'));
+    expect(await state(custodian)).toMatchObject({ unsealed: true });
     const stream = await streaming(recording, PATIENT, servers.address, servers.digest);
     await stream.until(() => stream.output.length > CONFIGURATION.window + 2);
     const before = deployment.log.length;
