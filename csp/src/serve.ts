@@ -12,6 +12,7 @@ import {
   startServer,
   startTelemetry,
   systemClock,
+  unary,
   untilStopped,
   writeFileAtomic,
   type Health,
@@ -56,7 +57,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   const telemetry = await startTelemetry('csp', settings, logger);
   const tls = await openTls('csp', settings, logger);
   const engine = loadEngine(settings.engine);
-  logger.info('arithmetic engine', { engine: engine.kind });
+  logger.info('arithmetic engine', { engine: engine.description });
 
   const custody = await Custody.read(settings.state, {
     engine,
