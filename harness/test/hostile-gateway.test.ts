@@ -76,7 +76,7 @@ describe('a stream', () => {
     ],
     'that is no message': [
       (stream) => stream.send(Buffer.from('0affffffff0f', 'hex')),
-      'PEER_MISBEHAVED',
+      'MESSAGE_INVALID',
     ],
     'that is too large': [
       (stream) => stream.send(Buffer.alloc(2 * 1024 * 1024)),
@@ -129,7 +129,7 @@ describe('a stream', () => {
         const bytes = IngestRequest.encode({ message: { $case: 'sample', value } }).finish();
         await stream.send(bytes.subarray(0, bytes.length / 2));
       },
-      { code: 'PEER_MISBEHAVED' },
+      { code: 'MESSAGE_INVALID', details: { field: 'message' } },
     ],
     'with a message that is too large': [
       async (stream, next) => {

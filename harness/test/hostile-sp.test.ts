@@ -273,7 +273,7 @@ describe.each(GENERATOR_FAMILIES)('a CSP of the %s family', (family) => {
       requestSerialize: (bytes) => bytes,
     };
     await expect(call(raw, Buffer.from('0affffffff0f', 'hex'))).rejects.toMatchObject({
-      code: 'PEER_MISBEHAVED',
+      code: 'MESSAGE_INVALID',
     });
     await expect(call(raw, Buffer.alloc(2 * 1024 * 1024))).rejects.toMatchObject({
       code: 'MESSAGE_TOO_LARGE',

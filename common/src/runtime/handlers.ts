@@ -16,6 +16,7 @@ import type { AnyServerCall, CallContext } from './call-context.js';
 import { abortReason } from './clock.js';
 import type { Clock } from './clock.js';
 import { namedGeneration } from './generation.js';
+import { requireDecoded } from './decoding.js';
 import { formatIdentity } from './identity.js';
 import type { Role } from './identity.js';
 import type { Logger, LogLevel } from './logging.js';
@@ -77,7 +78,8 @@ function adaptUnary(method: UnaryMethod<unknown, unknown>, environment: HandlerE
         }, timeoutMs);
         try {
           const { context } = begun;
-          const response = await whileLive(method.handle(call.request, context), context.signal);
+          const request = requireDecoded(call.request);
+          const response = await whileLive(method.handle(request, context), context.signal);
           callback(null, response);
         } finally {
           clearTimeout(timer);
@@ -97,7 +99,7 @@ function adaptServerStream(
   return (call: ServerWritableStream<unknown, unknown>): void => {
     void run(call, method.options.roles, environment, streamSignals(environment), {
       serve: async ({ context }) => {
-        const responses = method.handle(call.request, context);
+        const responses = method.handle(requireDecoded(call.request), context);
         try {
           for (;;) {
             const next = await whileLive(responses.next(), context.signal);
@@ -322,7 +324,7 @@ async function* readFrom(
       if (isAborted(signal)) throw abortReason(signal);
       const message: unknown = call.read();
       if (message !== null) {
-        yield message;
+        yield requireDecoded(message);
       } else if (state.ended) {
         // A caller that cancels looks like one that has finished until its stream is destroyed,
         // which Node does up to two rounds of the event loop later.

@@ -4,6 +4,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { ServingStatus } from 'grpc-health-check';
 import { authorise } from './call-context.js';
 import type { AnyServerCall, Caller } from './call-context.js';
+import { decodingLater, requireDecoded } from './decoding.js';
 import type { HandlerEnvironment } from './handlers.js';
 import { roles } from './identity.js';
 import { encodeError } from './status.js';
@@ -50,7 +51,7 @@ export function healthService(
       },
       isServing: () => ofServer === 'SERVING',
     },
-    definition,
+    definition: decodingLater(definition),
     handlers: {
       check: guardUnary(handlers.check, environment),
       list: guardUnary(handlers.list, environment),
@@ -60,21 +61,24 @@ export function healthService(
 }
 
 type Callback = sendUnaryData<unknown>;
-type StreamCall = AnyServerCall & {
+type HealthCall = AnyServerCall & { readonly request: unknown };
+type StreamCall = HealthCall & {
   emit(event: 'error', status: WireStatus): boolean;
   end(): unknown;
 };
 
 interface RawHandlers {
-  readonly check: (call: AnyServerCall, callback: Callback) => void;
-  readonly list: (call: AnyServerCall, callback: Callback) => void;
+  readonly check: (call: HealthCall, callback: Callback) => void;
+  readonly list: (call: HealthCall, callback: Callback) => void;
   readonly watch: (call: StreamCall) => void;
 }
 
 /** The caller, or how it is refused. */
-function caller(call: AnyServerCall, environment: HandlerEnvironment): Caller | WireStatus {
+function caller(call: HealthCall, environment: HandlerEnvironment): Caller | WireStatus {
   try {
-    return authorise(call, environment, roles);
+    const known = authorise(call, environment, roles);
+    requireDecoded(call.request);
+    return known;
   } catch (error) {
     const requestId = Buffer.from(environment.random.bytes(8)).toString('hex');
     environment.logger.warn('call refused', { method: call.getPath(), requestId, error });
@@ -83,7 +87,7 @@ function caller(call: AnyServerCall, environment: HandlerEnvironment): Caller | 
 }
 
 function guardUnary(handle: RawHandlers['check'], environment: HandlerEnvironment) {
-  return (call: AnyServerCall, callback: Callback): void => {
+  return (call: HealthCall, callback: Callback): void => {
     const known = caller(call, environment);
     if ('identity' in known) handle(call, callback);
     else callback(known);

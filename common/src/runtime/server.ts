@@ -8,6 +8,7 @@ import type { RandomSource } from '../random.js';
 import { formatAddress, parseAddress } from './address.js';
 import { systemClock } from './clock.js';
 import type { Clock } from './clock.js';
+import { decodingLater } from './decoding.js';
 import { adapt } from './handlers.js';
 import type { HandlerEnvironment } from './handlers.js';
 import { healthService } from './health.js';
@@ -101,7 +102,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     for (const [name, method] of Object.entries(methods)) {
       handlers[name] = adapt(method, environment);
     }
-    server.addService(definition, handlers);
+    server.addService(decodingLater(definition), handlers);
   }
   const names = options.services.map(({ definition }) => serviceName(definition));
   const { health, definition, handlers } = healthService(names, environment);
