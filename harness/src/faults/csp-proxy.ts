@@ -9,7 +9,8 @@ import {
   type Service,
   type Tls,
 } from '@duoveil/common/runtime';
-import * as proto from '@duoveil/proto';
+
+import { isUnary, methodName, RAW_SERVICES, rawMethod, type Definition } from './raw-calls.js';
 
 /** A call on its way from a service provider to the CSP. */
 export interface PassingCall {
@@ -38,19 +39,6 @@ export interface CspProxyOptions {
   readonly asSp: Tls;
 }
 
-type Definition = Service['definition'];
-type AnyCall = Definition[string];
-
-const same = (bytes: Buffer): Buffer => bytes;
-
-/** Of the calls that have one request and one response, all there are. */
-const definitions = Object.entries(proto)
-  .filter(([name]) => name.endsWith('ServiceService'))
-  .map(([, definition]) => definition as Definition)
-  .filter((calls) =>
-    Object.values(calls).every((call) => !call.requestStream && !call.responseStream),
-  );
-
 /**
  * Stands between a service provider and its CSP, and does to each call as it is told: see it, delay
  * it, swallow it, change its answer. It takes the bytes as they are.
@@ -67,7 +55,7 @@ export class CspProxy {
 
   constructor(options: CspProxyOptions) {
     this.#options = options;
-    this.#services = definitions.map((definition) => this.#service(definition));
+    this.#services = RAW_SERVICES.filter(isUnary).map((definition) => this.#service(definition));
   }
 
   /** Where service providers connect to; known from the first {@link start} on. */
@@ -100,28 +88,16 @@ export class CspProxy {
   }
 
   #service(definition: Definition): Service {
-    const entries = Object.entries(definition);
     return {
-      definition: Object.fromEntries(
-        entries.map(([name, call]): [string, AnyCall] => [
-          name,
-          {
-            ...call,
-            requestSerialize: same,
-            requestDeserialize: same,
-            responseSerialize: same,
-            responseDeserialize: same,
-          },
-        ]),
-      ),
+      definition,
       methods: Object.fromEntries(
-        entries.map(([name, { path }]) => [
+        Object.entries(definition).map(([name, { path }]) => [
           name,
           unary<unknown, unknown>({ roles: ['sp'] }, (request, { signal }) => {
             const bytes = request as Buffer;
             this.#calls += 1;
             return this.meddle({
-              method: path.split('/').at(-1) ?? '',
+              method: methodName(path),
               number: this.#calls,
               request: bytes,
               signal,
@@ -135,13 +111,7 @@ export class CspProxy {
 
   #pass(path: string, request: Buffer, signal: AbortSignal): Promise<Buffer> {
     if (this.#behind === undefined) throw new Error('the proxy is not started');
-    const method = {
-      path,
-      requestStream: false,
-      responseStream: false,
-      requestSerialize: same,
-      responseDeserialize: same,
-    } as const;
+    const method = rawMethod(path, false, false);
     return callUnary(this.#behind, method, request, { deadlineMs: 60_000, signal });
   }
 }

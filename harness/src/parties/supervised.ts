@@ -13,6 +13,7 @@ export class Supervised {
   readonly #onRestart: (ending: Ending) => void;
   #child: Child;
   #stopping = false;
+  #restarting = false;
   #restarts = 0;
   /** Resolves when the process has ended of itself with status 0 or was stopped; rejects where it failed. */
   readonly finished: Promise<void>;
@@ -48,6 +49,12 @@ export class Supervised {
     this.#child.signal(name);
   }
 
+  /** Ask it to stop; it is started again. Resolves when it was. */
+  async restart(): Promise<void> {
+    this.#restarting = true;
+    await this.#child.stop();
+  }
+
   /** Ask it to stop, for good. */
   async stop(): Promise<void> {
     this.#stopping = true;
@@ -58,7 +65,14 @@ export class Supervised {
   async #supervise(): Promise<void> {
     for (;;) {
       const ending = await this.#child.ended;
-      if (this.#stopping || ending.code === 0) return;
+      if (this.#stopping) return;
+      const asked = this.#restarting;
+      this.#restarting = false;
+      if (asked && (ending.code === 0 || ending.signal !== null)) {
+        this.#child = new Child(this.#options(this.#restarts));
+        continue;
+      }
+      if (ending.code === 0) return;
       // A status says that the process gave up for a reason: that does not pass by itself.
       if (ending.signal === null || this.#restarts >= MAX_RESTARTS) throw this.#failure(ending);
       this.#restarts += 1;

@@ -46,6 +46,6 @@ function isSame(
 }
 
 /** How many thresholds a distance exceeds. */
-function levelOf(distance: Rational, thresholds: readonly bigint[]): number {
+export function levelOf(distance: Rational, thresholds: readonly bigint[]): number {
   return thresholds.filter((threshold) => isOutlier(distance, threshold)).length;
 }

@@ -1,0 +1,302 @@
+/** Many operation lists against one pair of servers, and what came of each. */
+import { mkdtemp, rm, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { decodeParameters, type PublicParameters } from '@duoveil/common/bcp';
+import type { ModularEngine } from '@duoveil/common/modular';
+import {
+  callUnary,
+  connect,
+  credentialFiles,
+  defaultTrustDomain,
+  loadTls,
+  type PatientId,
+  type Tls,
+} from '@duoveil/common/runtime';
+import { ParametersServiceService } from '@duoveil/proto';
+
+import { Servers } from '../parties/servers.js';
+import { CspProxy } from './csp-proxy.js';
+import type { FaultCounts } from './fault-counts.js';
+import type { GatewayCertificates } from './gateway-certificates.js';
+import { ListRun, type Doubles, type ListEnvironment } from './list-run.js';
+import { callFaults, planServers, type OperationList } from './operations.js';
+import { differenceInStore, type KeptDecision } from './row-results.js';
+import { availableOperations, ServerFaults } from './server-faults.js';
+import { SpProxy } from './sp-proxy.js';
+
+/** Reads from the store of a service provider that has stopped. */
+export type StoreReader = (
+  database: string,
+  parameters: PublicParameters,
+  patients: readonly PatientId[],
+) => Promise<ReadonlyMap<PatientId, readonly KeptDecision[]>>;
+
+/** Which lists, and how they are run. */
+export interface BatchOptions {
+  /** Of what happens to the servers. */
+  readonly seed: number;
+  readonly lists: readonly OperationList[];
+  readonly engine: ModularEngine;
+  /** Issues certificates; batches that have it in common need them but once. */
+  readonly gateways: GatewayCertificates;
+  /** Everything that the service provider decided on these patients, by patient. */
+  readonly readStore: StoreReader;
+  /** Parts that are wrong on purpose, in some lists. */
+  readonly doublesOf?: (list: OperationList) => Doubles | undefined;
+}
+
+/** A list that did not come out as it should. */
+export interface ListFailure {
+  readonly batch: number;
+  readonly list: number;
+  readonly why: string;
+}
+
+/** What a batch came to. */
+export interface BatchResult {
+  readonly lists: number;
+  readonly samples: number;
+  /** Samples that were decided on, as the store has them. */
+  readonly decisions: number;
+  readonly failures: readonly ListFailure[];
+  /** The servers' last log lines, where something failed. */
+  readonly log: readonly string[];
+}
+
+/** Lists that are run at once. */
+const AT_ONCE = 24;
+
+/** So many lists to one operation on a server; but a few of them to the smallest batch. */
+const LISTS_TO_A_SERVER_OPERATION = 8;
+const LEAST_SERVER_OPERATIONS = 4;
+
+/** Log lines that are kept. */
+const LOG_LINES = 400;
+
+/**
+ * Runs a batch. Whatever was started is stopped.
+ * @param counts takes each fault that was injected
+ */
+export async function runBatch(options: BatchOptions, counts: FaultCounts): Promise<BatchResult> {
+  const deployment = await BatchDeployment.start(options, counts);
+  const log = (): readonly string[] => deployment.log;
+  try {
+    const runs = options.lists.map(
+      (list, i) => new ListRun(list, `patient-${i}`, deployment.environmentOf(list)),
+    );
+    const failures = await deployment.run(runs);
+    await deployment.stop();
+    const patients = runs.map(({ patient }) => patient);
+    const kept = await options.readStore(
+      deployment.servers.spDatabase,
+      deployment.parameters,
+      patients,
+    );
+    const differ = runs.flatMap(({ list, patient, expected }) => {
+      // What was not told is not expected to be there.
+      if (failures.some((failure) => failure.list === list.seed)) return [];
+      const why = differenceInStore(expected, kept.get(patient) ?? []);
+      return why === undefined ? [] : [{ batch: options.seed, list: list.seed, why }];
+    });
+    const all = [...failures, ...differ];
+    return {
+      lists: runs.length,
+      samples: samplesOf(runs),
+      decisions: [...kept.values()].reduce((sum, decisions) => sum + decisions.length, 0),
+      failures: all,
+      log: all.length > 0 ? log() : [],
+    };
+  } finally {
+    await deployment.close();
+  }
+}
+
+function samplesOf(runs: readonly ListRun[]): number {
+  return runs.reduce(
+    (sum, { expected }) => sum + expected.filter((row) => !('skipped' in row)).length,
+    0,
+  );
+}
+
+/** The servers of a batch, and what stands between the parties. */
+class BatchDeployment {
+  readonly servers: Servers;
+  readonly parameters: PublicParameters;
+  readonly log: string[];
+  readonly #options: BatchOptions;
+  readonly #directory: string;
+  readonly #csp: CspProxy;
+  readonly #sp: SpProxy;
+  readonly #faults: ServerFaults;
+  readonly #environment: Omit<ListEnvironment, 'doubles'>;
+  #rows = 0;
+  #wake = (): void => undefined;
+
+  private constructor(
+    options: BatchOptions,
+    counts: FaultCounts,
+    parts: {
+      readonly directory: string;
+      readonly servers: Servers;
+      readonly parameters: PublicParameters;
+      readonly csp: CspProxy;
+      readonly sp: SpProxy;
+      readonly log: string[];
+    },
+  ) {
+    this.#options = options;
+    this.#directory = parts.directory;
+    this.servers = parts.servers;
+    this.parameters = parts.parameters;
+    this.log = parts.log;
+    this.#csp = parts.csp;
+    this.#sp = parts.sp;
+    this.#faults = new ServerFaults(parts.servers, counts, callFaults(options.seed));
+    parts.csp.meddle = this.#faults.meddle;
+    this.#environment = {
+      proxy: parts.sp,
+      gateways: options.gateways,
+      digest: parts.servers.digest,
+      engine: options.engine,
+      directory: join(parts.directory, 'gateways'),
+      counts,
+      onRows: (rows) => {
+        this.#rows += rows;
+        this.#wake();
+      },
+    };
+  }
+
+  environmentOf(list: OperationList): ListEnvironment {
+    const doubles = this.#options.doublesOf?.(list);
+    return { ...this.#environment, ...(doubles !== undefined && { doubles }) };
+  }
+
+  /** Both servers with a key of 512 bits, and the proxies. */
+  static async start(options: BatchOptions, counts: FaultCounts): Promise<BatchDeployment> {
+    const directory = await mkdtemp(join(await roomyDirectory(), 'duoveil-faults-'));
+    const log: string[] = [];
+    const servers = await Servers.prepare({
+      directory,
+      keyBits: 512,
+      generator: 'residue',
+      engine: 'auto',
+      allowDistance: true,
+      authority: options.gateways.authority,
+      logLevel: 'warn',
+      onLog: (line) => {
+        log.push(line);
+        if (log.length > LOG_LINES) log.shift();
+      },
+    });
+    try {
+      await servers.setUp();
+      await servers.startCsp();
+      const identity = (role: 'csp' | 'sp') => ({ trustDomain: defaultTrustDomain, role });
+      const asCsp = await loadTls(credentialFiles(await servers.issue('to-sp', identity('csp'))));
+      const asSp = await loadTls(credentialFiles(await servers.issue('to-all', identity('sp'))));
+      const parameters = await fetchParameters(servers.cspAddress, asSp, options.engine);
+      const csp = new CspProxy({ address: servers.cspAddress, asCsp, asSp });
+      await csp.start();
+      await servers.startSp(csp.address);
+      const sp = new SpProxy({ address: servers.address, asSp });
+      await sp.start();
+      return new BatchDeployment(options, counts, {
+        ...{ directory, servers, parameters, csp, sp, log },
+      });
+    } catch (error) {
+      await servers.stop();
+      await rm(directory, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** Runs all lists, some at a time, while the servers meet with their faults. */
+  async run(runs: readonly ListRun[]): Promise<ListFailure[]> {
+    const failures: ListFailure[] = [];
+    const waiting = [...runs];
+    const over = new AbortController();
+    const servers = this.#troubleServers(runs, over.signal);
+    const worker = async (): Promise<void> => {
+      for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
+        const why = await Promise.race([run.run(), this.#serverFailed()]).then(
+          () => undefined,
+          (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : 'failed'),
+        );
+        if (why === undefined) continue;
+        failures.push({ batch: this.#options.seed, list: run.list.seed, why });
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, worker));
+    over.abort();
+    this.#wake();
+    await servers;
+    return failures;
+  }
+
+  /** Stops everything; what it has kept is still there. */
+  async stop(): Promise<void> {
+    await this.#sp.stop();
+    await this.servers.stop();
+    await this.#csp.stop();
+  }
+
+  /** Stops and removes everything. */
+  async close(): Promise<void> {
+    await this.stop();
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  async #serverFailed(): Promise<never> {
+    const { csp, sp } = this.servers;
+    await Promise.race([csp.finished, sp.finished]);
+    throw new Error('a server ended');
+  }
+
+  /** Each in its turn, when so much of the batch is under way. */
+  async #troubleServers(runs: readonly ListRun[], over: AbortSignal): Promise<void> {
+    const rows = runs.reduce((sum, { expected }) => sum + expected.length, 0);
+    const count = Math.max(
+      LEAST_SERVER_OPERATIONS,
+      Math.ceil(runs.length / LISTS_TO_A_SERVER_OPERATION),
+    );
+    const { seed } = this.#options;
+    for (const { after, operation } of planServers(seed, count, availableOperations())) {
+      while (this.#rows < after * rows && !over.aborted) {
+        await new Promise<void>((resolve) => {
+          this.#wake = resolve;
+        });
+      }
+      if (over.aborted) return;
+      await this.#faults.perform(operation);
+    }
+  }
+}
+
+async function fetchParameters(
+  address: string,
+  tls: Tls,
+  engine: ModularEngine,
+): Promise<PublicParameters> {
+  const csp = connect({ address, tls, expectRole: 'csp' });
+  try {
+    const { getParameters } = ParametersServiceService;
+    const { parameters } = await callUnary(csp, getParameters, {}, { deadlineMs: 30_000 });
+    if (parameters === undefined) throw new Error('the CSP has no parameters');
+    return await decodeParameters(parameters, engine);
+  } finally {
+    csp.close();
+  }
+}
+
+/** Most of the time would go into waiting for the disk, and what is killed is a process, not the machine. */
+const IN_MEMORY = '/dev/shm';
+const ROOM_BYTES = 256 * 1024 * 1024;
+
+async function roomyDirectory(): Promise<string> {
+  const found = await statfs(IN_MEMORY).catch(() => undefined);
+  const room = found === undefined ? 0 : found.bavail * found.bsize;
+  return room >= ROOM_BYTES ? IN_MEMORY : tmpdir();
+}

@@ -1,0 +1,244 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { ParametersDigest } from '@duoveil/common/bcp';
+import type { ModularEngine } from '@duoveil/common/modular';
+import { systemRandom } from '@duoveil/common/random';
+import {
+  connect,
+  parsePatientId,
+  silentLogger,
+  type PatientId,
+  type Tls,
+} from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
+import { enrol, type Spool } from '@duoveil/gateway';
+
+import type { FaultCounts } from './fault-counts.js';
+import type { GatewayCertificate, GatewayCertificates } from './gateway-certificates.js';
+import { GatewayProcess } from './gateway-process.js';
+import { MessageFaults } from './message-faults.js';
+import type { GatewayOperation, OperationList } from './operations.js';
+import { expectedResults, resultOfEvent, resultOfLine, type RowResult } from './row-results.js';
+import { SimulatedGateway } from './simulated-gateway.js';
+import type { MessageMeddling, SpProxy } from './sp-proxy.js';
+import { ToldRows } from './told-rows.js';
+
+/** What a list is run against. */
+export interface ListEnvironment {
+  /** What stands between gateways and the service provider. */
+  readonly proxy: SpProxy;
+  readonly gateways: GatewayCertificates;
+  readonly digest: ParametersDigest;
+  readonly engine: ModularEngine;
+  /** For the gateways' state. */
+  readonly directory: string;
+  readonly counts: FaultCounts;
+  /** Called when rows are handed to a gateway. */
+  readonly onRows: (rows: number) => void;
+  /** Parts that are wrong on purpose, to see that it is noticed. */
+  readonly doubles?: Doubles;
+}
+
+/** Parts that are put in the place of good ones. */
+export interface Doubles {
+  readonly openSpool?: (file: string) => Spool;
+  readonly meddle?: (good: MessageMeddling) => MessageMeddling;
+}
+
+/** No row may take longer than this, in milliseconds: whatever is held up longer is lost. */
+const PATIENCE_MS = 90_000;
+
+/** One operation list, from enrolment to the decision on the last row. */
+export class ListRun {
+  readonly list: OperationList;
+  readonly patient: PatientId;
+  /** What has to become of each row. */
+  readonly expected: readonly RowResult[];
+  readonly #environment: ListEnvironment;
+  readonly #faults: MessageFaults;
+  readonly #told: ToldRows;
+
+  constructor(list: OperationList, patient: string, environment: ListEnvironment) {
+    this.list = list;
+    this.patient = parsePatientId(patient, 'patient');
+    this.expected = expectedResults(list.patient);
+    this.#environment = environment;
+    this.#faults = new MessageFaults(environment.counts);
+    this.#told = new ToldRows(this.expected);
+  }
+
+  /** @throws where a row is lost, told twice or wrongly, or the gateway gives up */
+  async run(): Promise<void> {
+    const { proxy, gateways, directory, doubles } = this.#environment;
+    const { patient } = this;
+    const certificate = await gateways.of(patient);
+    const { tls } = certificate;
+    const { meddle } = this.#faults;
+    proxy.admit(patient, { tls, meddle: doubles?.meddle?.(meddle) ?? meddle });
+    try {
+      const operations = this.#armedBeforeEnrolment();
+      const state = await this.#enrol(tls);
+      const gateway = await this.#start(state, certificate);
+      try {
+        await this.#patiently(Promise.race([this.#perform(operations, gateway), failure(gateway)]));
+      } finally {
+        await gateway.stop();
+      }
+    } finally {
+      proxy.dismiss(patient);
+      await rm(join(directory, patient), { recursive: true, force: true });
+    }
+  }
+
+  /** Faults that come first concern the enrolment. The rest is for later. */
+  #armedBeforeEnrolment(): readonly GatewayOperation[] {
+    const { operations } = this.list;
+    const first = operations.findIndex(
+      (one) => one.kind !== 'fault' || ['Ingest', 'Watch'].includes(one.fault.method),
+    );
+    for (const one of operations.slice(0, first)) {
+      if (one.kind === 'fault') this.#faults.arm(one.fault);
+    }
+    return operations.slice(first);
+  }
+
+  /** @returns the state directory */
+  async #enrol(tls: Tls): Promise<string> {
+    const { proxy, engine, digest, directory } = this.#environment;
+    const { schema, policy } = this.list.patient;
+    const state = join(directory, this.patient);
+    await mkdir(state, { recursive: true });
+    const connection = connect({ address: proxy.address, tls, expectRole: 'sp' });
+    try {
+      await enrol({
+        connection,
+        patient: this.patient,
+        trustDomain: tls.identity.trustDomain,
+        directory: state,
+        pinned: digest,
+        schema,
+        policy,
+        insecureKeyBits: true,
+        // Not stretched: that would take most of the time.
+        sealingSecret: () => Promise.resolve({ kind: 'key', key: new Secret(randomBytes(32)) }),
+        engine,
+        random: systemRandom,
+        logger: silentLogger(),
+      });
+    } finally {
+      connection.close();
+    }
+    return state;
+  }
+
+  async #start(directory: string, certificate: GatewayCertificate): Promise<Gateway> {
+    const { proxy, engine, doubles } = this.#environment;
+    const { address } = proxy;
+    const told = this.#told;
+    const add = (result: RowResult | undefined): void => {
+      if (result !== undefined) told.add(result);
+    };
+    if (this.list.ownProcess) {
+      const process = await GatewayProcess.start({
+        ...{ address, directory, tls: certificate.directory, patient: this.list.patient },
+        onStart: () => {
+          told.begin();
+        },
+        onEvent: (event) => {
+          add(resultOfLine(event));
+        },
+      });
+      return {
+        finished: process.finished,
+        release: () => undefined,
+        kill: () => {
+          process.kill();
+          return Promise.resolve();
+        },
+        stop: () => process.stop(),
+      };
+    }
+    const gateway = new SimulatedGateway({
+      ...{ address, directory, tls: certificate.tls, engine, rows: this.list.patient.rows },
+      ...(doubles?.openSpool !== undefined && { openSpool: doubles.openSpool }),
+      onEvent: (event) => {
+        add(resultOfEvent(event));
+      },
+    });
+    await gateway.start();
+    return {
+      finished: gateway.finished,
+      release: (rows) => {
+        gateway.release(rows);
+      },
+      kill: async () => {
+        await gateway.kill();
+        told.begin();
+        await gateway.start();
+      },
+      stop: () => gateway.stop(),
+    };
+  }
+
+  async #perform(operations: readonly GatewayOperation[], gateway: Gateway): Promise<void> {
+    const { counts, onRows } = this.#environment;
+    let released = 0;
+    for (const operation of operations) {
+      switch (operation.kind) {
+        case 'send':
+          released += operation.rows;
+          gateway.release(operation.rows);
+          onRows(operation.rows);
+          break;
+        case 'wait':
+          await this.#told.until(released);
+          break;
+        case 'fault':
+          this.#faults.arm(operation.fault);
+          break;
+        case 'kill':
+          counts.add(this.list.ownProcess ? 'kill gateway (process)' : 'kill gateway');
+          await gateway.kill();
+          break;
+      }
+      if (this.#told.wrong !== undefined) break;
+    }
+    await this.#told.until(this.expected.length);
+    if (this.#told.wrong !== undefined) throw new Error(this.#told.wrong);
+  }
+
+  async #patiently(work: Promise<void>): Promise<void> {
+    let count = -1;
+    let timer: NodeJS.Timeout | undefined;
+    const lost = new Promise<never>((_, reject) => {
+      timer = setInterval(() => {
+        const before = count;
+        count = this.#told.count;
+        if (count > before) return;
+        const [all, ms] = [this.expected.length, PATIENCE_MS];
+        reject(new Error(`no decision in ${ms} ms after ${count} of ${all} rows`));
+      }, PATIENCE_MS);
+    });
+    try {
+      await Promise.race([work, lost]);
+    } finally {
+      clearInterval(timer);
+    }
+  }
+}
+
+/** A gateway of either kind. */
+interface Gateway {
+  readonly finished: Promise<void>;
+  release(rows: number): void;
+  kill(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** That a gateway comes to its last row is no failure: whether it was told everything is seen elsewhere. */
+async function failure({ finished }: Gateway): Promise<never> {
+  await finished;
+  return new Promise(() => undefined);
+}
