@@ -1,0 +1,42 @@
+/** Seeded operation lists against real services: each sample is decided on once, and right. */
+import { beforeAll, expect, test } from 'vitest';
+
+import { KNOWN_SEEDS, planBatches, reportOf, simulateFaults } from '../src/faults/index.js';
+import type { BatchPlan } from '../src/faults/index.js';
+import { testEngine } from '../src/local/engine.js';
+import { readStore } from './support/faults.js';
+
+/** How many lists beside those that failed once; `npm run test:faults` says more. */
+const LISTS = Number(process.env['DUOVEIL_FAULT_LISTS'] ?? 16);
+
+/** `batch:list` to run one list alone, or `batch` for all of a batch. */
+const [ONE_BATCH, ONE_LIST] = (process.env['DUOVEIL_FAULT_SEED'] ?? '').split(':');
+
+/** The first seed; CI has its own each day, `npm test` always the same. */
+const FIRST = Number(process.env['DUOVEIL_FAULT_FIRST'] ?? 1);
+
+function plans(): readonly BatchPlan[] {
+  if (ONE_BATCH === undefined || ONE_BATCH === '') {
+    const known = KNOWN_SEEDS.map(({ batch, list }) => ({ batch, lists: [list] }));
+    return [...known, ...planBatches(FIRST, LISTS)];
+  }
+  const batch = Number(ONE_BATCH);
+  if (ONE_LIST === undefined) return planBatches(batch, LISTS).slice(0, 1);
+  return [{ batch, lists: [Number(ONE_LIST)] }];
+}
+
+beforeAll(() => {
+  // gRPC asks for a stack at each call; to find its lines in the sources takes longer than the call.
+  Reflect.deleteProperty(Error, 'prepareStackTrace');
+});
+
+test(
+  'whatever happens, each sample is decided on once, as the oracle does',
+  { timeout: 1_800_000 },
+  async () => {
+    const result = await simulateFaults(plans(), { engine: testEngine(), readStore });
+    process.stdout.write(`\n${reportOf(result)}\n`);
+    expect(result.failures).toEqual([]);
+    expect(result.decisions).toBe(result.samples);
+  },
+);
