@@ -411,6 +411,10 @@ describe('an enrolment', () => {
     }
     expect(await refused(patient, { parametersDigest: Buffer.alloc(32) })).toMatchObject({
       code: 'PARAMETERS_MISMATCH',
+      details: { expected: gateway.bcp.parameters.digest },
+    });
+    expect(await refused(patient, { parametersDigest: Buffer.alloc(600, 1) })).toMatchObject({
+      code: 'PARAMETERS_MISMATCH',
     });
     for (const [missing, field] of [
       [{ proof: undefined }, 'proof'],

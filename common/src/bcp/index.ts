@@ -18,6 +18,7 @@ export {
   encodeParameters,
   parseParametersDigest,
   publicParameters,
+  requireMeant,
   requirePinned,
 } from './parameters.js';
 export type {

@@ -134,6 +134,19 @@ export function requirePinned(parameters: PublicParameters, pinned: ParametersDi
   }
 }
 
+/**
+ * A peer states by their digest which parameters it means; whatever it sent, the answer names ours.
+ * @throws DuoveilError `PARAMETERS_MISMATCH` where these are not the parameters that the peer means
+ */
+export function requireMeant(parameters: PublicParameters, stated: Uint8Array): void {
+  if (Buffer.from(parameters.digest, 'hex').equals(stated)) return;
+  throw duoveilError(
+    'PARAMETERS_MISMATCH',
+    `the request is for other parameters than those here, whose digest is ${parameters.digest}`,
+    { expected: parameters.digest },
+  );
+}
+
 /** Parameters as they travel: numbers and names are those of `duoveil.v1.PublicParameters`. */
 export interface EncodedParameters {
   readonly version: number;

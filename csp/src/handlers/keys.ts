@@ -1,4 +1,4 @@
-import { requirePinned, type Bcp, type ParametersDigest } from '@duoveil/common/bcp';
+import { requireMeant, type Bcp } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
 import { implement, parsePatientId, unary, type Service } from '@duoveil/common/runtime';
 import { KeyServiceService } from '@duoveil/proto';
@@ -13,7 +13,7 @@ export function keyService(bcp: Bcp, keys: PatientKeys): Service {
   return implement(KeyServiceService, {
     registerKey: unary(keyOptions, async ({ patientId, parametersDigest, publicKey, proof }) => {
       const patient = parsePatientId(patientId, 'patient_id');
-      requirePinned(bcp.parameters, parametersDigest.toString('hex') as ParametersDigest);
+      requireMeant(bcp.parameters, parametersDigest);
       if (publicKey === undefined) throw missing('public_key');
       if (proof === undefined) throw missing('proof');
       return { keyId: await keys.register(patient, { publicKey: publicKey.h, ...proof }) };

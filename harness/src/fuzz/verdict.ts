@@ -2,8 +2,8 @@
 import { type ServiceError, status as Status } from '@grpc/grpc-js';
 import { decodeError } from '@duoveil/common/runtime';
 
-/** What callers sent and are told again: a digest, which is public, and the name of a service. */
-const OWN_WORDS = /(?<=expected the digest )[0-9a-f]*|(?<=unknown for service ).*/s;
+/** What everybody may know: the parameters' digest, and the name of a service that was asked for. */
+const OWN_WORDS = /(?<=whose digest is )[0-9a-f]*|(?<=unknown for service ).*/s;
 
 /** What a server made of a message: undefined where it took it. */
 export type Answer = ServiceError | undefined;

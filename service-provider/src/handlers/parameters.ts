@@ -1,5 +1,4 @@
-import { encodeParameters, requirePinned, type PublicParameters } from '@duoveil/common/bcp';
-import type { ParametersDigest } from '@duoveil/common/bcp';
+import { encodeParameters, requireMeant, type PublicParameters } from '@duoveil/common/bcp';
 import type { GetParametersResponse } from '@duoveil/proto';
 
 /** The public parameters, to gateways: they compare them with the digest that they pin. */
@@ -12,5 +11,5 @@ export function parametersResponse(parameters: PublicParameters): GetParametersR
  * @throws DuoveilError `PARAMETERS_MISMATCH`
  */
 export function requireParameters(digest: Uint8Array, parameters: PublicParameters): void {
-  requirePinned(parameters, Buffer.from(digest).toString('hex') as ParametersDigest);
+  requireMeant(parameters, digest);
 }
