@@ -12,7 +12,7 @@ const LISTS = Number(process.env['DUOVEIL_FAULT_LISTS'] ?? 16);
 /** `batch:list` to run one list alone, or `batch` for all of a batch. */
 const [ONE_BATCH, ONE_LIST] = (process.env['DUOVEIL_FAULT_SEED'] ?? '').split(':');
 
-/** The first seed; CI has its own each day, `npm test` always the same. */
+/** The seed of the first list. */
 const FIRST = Number(process.env['DUOVEIL_FAULT_FIRST'] ?? 1);
 
 function plans(): readonly BatchPlan[] {

@@ -47,10 +47,11 @@ export interface BatchOptions {
   readonly doublesOf?: (list: OperationList) => Doubles | undefined;
 }
 
-/** A list that did not come out as it should. */
+/** A list that did not come out as it should, or a server that has a defect. */
 export interface ListFailure {
   readonly batch: number;
-  readonly list: number;
+  /** Undefined where it was no list, but a server. */
+  readonly list: number | undefined;
   readonly why: string;
 }
 
@@ -81,7 +82,6 @@ const LOG_LINES = 400;
  */
 export async function runBatch(options: BatchOptions, counts: FaultCounts): Promise<BatchResult> {
   const deployment = await BatchDeployment.start(options, counts);
-  const log = (): readonly string[] => deployment.log;
   try {
     const runs = options.lists.map(
       (list, i) => new ListRun(list, `patient-${i}`, deployment.environmentOf(list)),
@@ -100,17 +100,22 @@ export async function runBatch(options: BatchOptions, counts: FaultCounts): Prom
       const why = differenceInStore(expected, kept.get(patient) ?? []);
       return why === undefined ? [] : [{ batch: options.seed, list: list.seed, why }];
     });
-    const all = [...failures, ...differ];
+    const all = [...failures, ...differ, ...defectsIn(deployment, options.seed)];
     return {
       lists: runs.length,
       samples: samplesOf(runs),
       decisions: [...kept.values()].reduce((sum, decisions) => sum + decisions.length, 0),
       failures: all,
-      log: all.length > 0 ? log() : [],
+      log: all.length > 0 ? deployment.log : [],
     };
   } finally {
     await deployment.close();
   }
+}
+
+/** Whatever happens, no server may have a defect. */
+function defectsIn({ defects }: BatchDeployment, batch: number): ListFailure[] {
+  return defects.slice(0, 1).map((why) => ({ batch, list: undefined, why }));
 }
 
 function samplesOf(runs: readonly ListRun[]): number {
@@ -124,7 +129,10 @@ function samplesOf(runs: readonly ListRun[]): number {
 class BatchDeployment {
   readonly servers: Servers;
   readonly parameters: PublicParameters;
-  readonly log: string[];
+  /** The last lines that the servers logged. */
+  readonly log: readonly string[];
+  /** Those that tell of a defect. */
+  readonly defects: readonly string[];
   readonly #options: BatchOptions;
   readonly #directory: string;
   readonly #csp: CspProxy;
@@ -144,6 +152,7 @@ class BatchDeployment {
       readonly csp: CspProxy;
       readonly sp: SpProxy;
       readonly log: string[];
+      readonly defects: string[];
     },
   ) {
     this.#options = options;
@@ -151,6 +160,7 @@ class BatchDeployment {
     this.servers = parts.servers;
     this.parameters = parts.parameters;
     this.log = parts.log;
+    this.defects = parts.defects;
     this.#csp = parts.csp;
     this.#sp = parts.sp;
     this.#faults = new ServerFaults(parts.servers, counts, callFaults(options.seed));
@@ -178,6 +188,7 @@ class BatchDeployment {
   static async start(options: BatchOptions, counts: FaultCounts): Promise<BatchDeployment> {
     const directory = await mkdtemp(join(await roomyDirectory(), 'duoveil-faults-'));
     const log: string[] = [];
+    const defects: string[] = [];
     const servers = await Servers.prepare({
       directory,
       keyBits: 512,
@@ -188,6 +199,7 @@ class BatchDeployment {
       logLevel: 'warn',
       onLog: (line) => {
         log.push(line);
+        if (line.includes('"INTERNAL"')) defects.push(line);
         if (log.length > LOG_LINES) log.shift();
       },
     });
@@ -204,7 +216,7 @@ class BatchDeployment {
       const sp = new SpProxy({ address: servers.address, asSp });
       await sp.start();
       return new BatchDeployment(options, counts, {
-        ...{ directory, servers, parameters, csp, sp, log },
+        ...{ directory, servers, parameters, csp, sp, log, defects },
       });
     } catch (error) {
       await servers.stop();
@@ -219,6 +231,8 @@ class BatchDeployment {
     const waiting = [...runs];
     const over = new AbortController();
     const servers = this.#troubleServers(runs, over.signal);
+    // It is waited for in the end.
+    servers.catch(() => undefined);
     const worker = async (): Promise<void> => {
       for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
         const why = await Promise.race([run.run(), this.#serverFailed()]).then(

@@ -2,6 +2,8 @@
 import { planList } from './operations.js';
 import type { SimulationResult } from './simulation.js';
 
+const COMMAND = 'npm run test:faults';
+
 /** Log lines of the servers that are shown where something failed. */
 const LOG_LINES = 60;
 
@@ -17,11 +19,15 @@ export function reportOf(result: SimulationResult): string {
     ...counts.entries(),
   ];
   const table = rows.map(([name, value]) => `${name.padEnd(32)}${String(value).padStart(8)}`);
-  const failed = failures.flatMap(({ batch, list, why }) => [
-    '',
-    `list ${list} of batch ${batch}: ${why}`,
-    `  run it alone: DUOVEIL_FAULT_SEED=${batch}:${list} npm run test:faults`,
-    `  ${JSON.stringify(planList(list).operations)}`,
-  ]);
+  const failed = failures.flatMap(({ batch, list, why }) =>
+    list === undefined
+      ? ['', `batch ${batch}: ${why}`, `  run it again: DUOVEIL_FAULT_SEED=${batch} ${COMMAND}`]
+      : [
+          '',
+          `list ${list} of batch ${batch}: ${why}`,
+          `  run it alone: DUOVEIL_FAULT_SEED=${batch}:${list} ${COMMAND}`,
+          `  ${JSON.stringify(planList(list).operations)}`,
+        ],
+  );
   return [...table, ...failed, ...log.slice(-LOG_LINES), ''].join('\n');
 }
