@@ -1,10 +1,12 @@
 /** Seeded operation lists against real services: each sample is decided on once, and right. */
-import { beforeAll, expect, test } from 'vitest';
+import { beforeAll, expect, onTestFinished, test } from 'vitest';
 
 import { KNOWN_SEEDS, planBatches, reportOf, simulateFaults } from '../src/faults/index.js';
 import type { BatchPlan } from '../src/faults/index.js';
 import { testEngine } from '../src/local/engine.js';
-import { readStore } from './support/faults.js';
+import { Postgres } from '../src/parties/postgres.js';
+import { POSTGRES_AVAILABLE } from './support/databases.js';
+import { readStore, shareDatabase } from './support/faults.js';
 
 /** How many lists beside those that failed once; `npm run test:faults` says more. */
 const LISTS = Number(process.env['DUOVEIL_FAULT_LISTS'] ?? 16);
@@ -15,14 +17,23 @@ const [ONE_BATCH, ONE_LIST] = (process.env['DUOVEIL_FAULT_SEED'] ?? '').split(':
 /** The seed of the first list. */
 const FIRST = Number(process.env['DUOVEIL_FAULT_FIRST'] ?? 1);
 
+/** Two SPs on one PostgreSQL, where there is one: a tenth of the lists more. */
+const SHARED = {
+  ...(planBatches(900_000 + FIRST, Math.max(6, Math.ceil(LISTS / 10)))[0] ?? never()),
+  shared: true,
+};
+
 function plans(): readonly BatchPlan[] {
   if (ONE_BATCH === undefined || ONE_BATCH === '') {
     const known = KNOWN_SEEDS.map(({ batch, list }) => ({ batch, lists: [list] }));
-    return [...known, ...planBatches(FIRST, LISTS)];
+    return [...known, ...planBatches(FIRST, LISTS), ...(POSTGRES_AVAILABLE ? [SHARED] : [])];
   }
   const batch = Number(ONE_BATCH);
-  if (ONE_LIST === undefined) return planBatches(batch, LISTS).slice(0, 1);
-  return [{ batch, lists: [Number(ONE_LIST)] }];
+  const shared = batch >= SHARED.batch;
+  if (ONE_LIST !== undefined) return [{ batch, lists: [Number(ONE_LIST)], shared }];
+  return planBatches(batch, LISTS)
+    .slice(0, 1)
+    .map((plan) => ({ ...plan, shared }));
 }
 
 beforeAll(() => {
@@ -34,9 +45,19 @@ test(
   'whatever happens, each sample is decided on once, as the oracle does',
   { timeout: 1_800_000 },
   async () => {
-    const result = await simulateFaults(plans(), { engine: testEngine(), readStore });
+    const postgres = POSTGRES_AVAILABLE ? await Postgres.start() : undefined;
+    onTestFinished(() => postgres?.stop());
+    const result = await simulateFaults(plans(), {
+      engine: testEngine(),
+      readStore,
+      ...(postgres !== undefined && { makeDatabase: () => shareDatabase(postgres) }),
+    });
     process.stdout.write(`\n${reportOf(result)}\n`);
     expect(result.failures).toEqual([]);
     expect(result.decisions).toBe(result.samples);
   },
 );
+
+function never(): never {
+  throw new Error('there is a first batch');
+}

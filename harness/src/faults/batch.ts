@@ -17,18 +17,24 @@ import {
 import { ParametersServiceService } from '@duoveil/proto';
 
 import { Servers } from '../parties/servers.js';
+import { Balancer } from './balancer.js';
 import { CspProxy } from './csp-proxy.js';
 import type { FaultCounts } from './fault-counts.js';
 import type { GatewayCertificates } from './gateway-certificates.js';
 import { ListRun, type Doubles, type ListEnvironment } from './list-run.js';
-import { callFaults, planServers, type OperationList } from './operations.js';
+import { callFaults, LEASE_MS, planServers, type OperationList } from './operations.js';
 import { differenceInStore, type KeptDecision } from './row-results.js';
-import { availableOperations, ServerFaults } from './server-faults.js';
+import {
+  availableOperations,
+  ServerFaults,
+  type Replication,
+  type SharedDatabase,
+} from './server-faults.js';
 import { SpProxy } from './sp-proxy.js';
 
 /** Reads from the store of a service provider that has stopped. */
 export type StoreReader = (
-  database: string,
+  store: { readonly servers: Servers; readonly databaseUrl: string | undefined },
   parameters: PublicParameters,
   patients: readonly PatientId[],
 ) => Promise<ReadonlyMap<PatientId, readonly KeptDecision[]>>;
@@ -41,6 +47,8 @@ export interface BatchOptions {
   readonly engine: ModularEngine;
   /** Issues certificates; batches that have it in common need them but once. */
   readonly gateways: GatewayCertificates;
+  /** Shared by two SPs; one SP has a file without. */
+  readonly database?: SharedDatabase;
   /** Everything that the service provider decided on these patients, by patient. */
   readonly readStore: StoreReader;
   /** Parts that are wrong on purpose, in some lists. */
@@ -90,7 +98,7 @@ export async function runBatch(options: BatchOptions, counts: FaultCounts): Prom
     await deployment.stop();
     const patients = runs.map(({ patient }) => patient);
     const kept = await options.readStore(
-      deployment.servers.spDatabase,
+      { servers: deployment.servers, databaseUrl: options.database?.url },
       deployment.parameters,
       patients,
     );
@@ -138,8 +146,10 @@ class BatchDeployment {
   readonly #csp: CspProxy;
   readonly #sp: SpProxy;
   readonly #faults: ServerFaults;
+  readonly #replication: Replication | undefined;
   readonly #environment: Omit<ListEnvironment, 'doubles'>;
   #rows = 0;
+  #stopped: Promise<void> | undefined;
   #wake = (): void => undefined;
 
   private constructor(
@@ -153,6 +163,7 @@ class BatchDeployment {
       readonly sp: SpProxy;
       readonly log: string[];
       readonly defects: string[];
+      readonly replication: Replication | undefined;
     },
   ) {
     this.#options = options;
@@ -161,9 +172,15 @@ class BatchDeployment {
     this.parameters = parts.parameters;
     this.log = parts.log;
     this.defects = parts.defects;
+    this.#replication = parts.replication;
     this.#csp = parts.csp;
     this.#sp = parts.sp;
-    this.#faults = new ServerFaults(parts.servers, counts, callFaults(options.seed));
+    this.#faults = new ServerFaults(
+      parts.servers,
+      parts.replication,
+      counts,
+      callFaults(options.seed),
+    );
     parts.csp.meddle = this.#faults.meddle;
     this.#environment = {
       proxy: parts.sp,
@@ -196,10 +213,15 @@ class BatchDeployment {
       engine: 'auto',
       allowDistance: true,
       authority: options.gateways.authority,
+      ...(options.database !== undefined && {
+        databaseUrl: options.database.url,
+        environment: { DUOVEIL_LEASE_MS: String(LEASE_MS) },
+      }),
       logLevel: 'warn',
       onLog: (line) => {
         log.push(line);
         if (line.includes('"INTERNAL"')) defects.push(line);
+        if (line.includes('PATIENT_ELSEWHERE')) counts.add('refused as another has the patient');
         if (log.length > LOG_LINES) log.shift();
       },
     });
@@ -213,10 +235,11 @@ class BatchDeployment {
       const csp = new CspProxy({ address: servers.cspAddress, asCsp, asSp });
       await csp.start();
       await servers.startSp(csp.address);
-      const sp = new SpProxy({ address: servers.address, asSp });
+      const replication = await replicate(servers, csp.address, options.database);
+      const sp = new SpProxy({ address: replication?.balancer.address ?? servers.address, asSp });
       await sp.start();
       return new BatchDeployment(options, counts, {
-        ...{ directory, servers, parameters, csp, sp, log, defects },
+        ...{ directory, servers, parameters, csp, sp, log, defects, replication },
       });
     } catch (error) {
       await servers.stop();
@@ -251,9 +274,14 @@ class BatchDeployment {
   }
 
   /** Stops everything; what it has kept is still there. */
-  async stop(): Promise<void> {
+  stop(): Promise<void> {
+    return (this.#stopped ??= this.#stop());
+  }
+
+  async #stop(): Promise<void> {
     await this.#sp.stop();
     await this.servers.stop();
+    await this.#replication?.balancer.stop();
     await this.#csp.stop();
   }
 
@@ -277,7 +305,8 @@ class BatchDeployment {
       Math.ceil(runs.length / LISTS_TO_A_SERVER_OPERATION),
     );
     const { seed } = this.#options;
-    for (const { after, operation } of planServers(seed, count, availableOperations())) {
+    const available = availableOperations(this.#replication);
+    for (const { after, operation } of planServers(seed, count, available)) {
       while (this.#rows < after * rows && !over.aborted) {
         await new Promise<void>((resolve) => {
           this.#wake = resolve;
@@ -287,6 +316,18 @@ class BatchDeployment {
       await this.#faults.perform(operation);
     }
   }
+}
+
+async function replicate(
+  servers: Servers,
+  csp: string,
+  database: SharedDatabase | undefined,
+): Promise<Replication | undefined> {
+  if (database === undefined) return undefined;
+  const replica = await servers.startReplica(csp);
+  const balancer = await Balancer.start();
+  balancer.direct(servers.address, replica.address);
+  return { replica, balancer, database };
 }
 
 async function fetchParameters(

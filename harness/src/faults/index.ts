@@ -10,6 +10,7 @@ export type { GatewayOperation, MessageFault, OperationList } from './operations
 export { reportOf } from './report.js';
 export { differenceInStore, expectedResults } from './row-results.js';
 export type { KeptDecision, RowResult } from './row-results.js';
+export type { SharedDatabase } from './server-faults.js';
 export { planBatches, simulateFaults } from './simulation.js';
 export type { BatchPlan, SimulationResult } from './simulation.js';
 export { ToldRows } from './told-rows.js';

@@ -96,10 +96,19 @@ export type ServerOperation =
   /** Held, and let go on. */
   | { readonly kind: 'stall'; readonly party: Server; readonly ms: number }
   /** Its files may grow by so much and no further, for a while. */
-  | { readonly kind: 'fill'; readonly party: Server; readonly bytes: number; readonly ms: number };
+  | { readonly kind: 'fill'; readonly party: Server; readonly bytes: number; readonly ms: number }
+  /** The SP is held until another one has taken its patients over, and let go on. */
+  | { readonly kind: 'outlast'; readonly ms: number }
+  /** All connections to the database are cut. */
+  | { readonly kind: 'cut' }
+  /** The database is away for a while. */
+  | { readonly kind: 'away'; readonly ms: number };
 
 /** One of the two servers. */
 export type Server = 'csp' | 'sp';
+
+/** How long a patient stays with an SP that is gone, where there are several, in milliseconds. */
+export const LEASE_MS = 600;
 
 /** What kinds of operation there are. */
 export type ServerOperationKind = ServerOperation['kind'];
@@ -129,12 +138,13 @@ export function planServers(
   available: ReadonlySet<ServerOperationKind>,
 ): TimedServerOperation[] {
   const prng = seededPrng(seed, 2);
-  return Array.from({ length: count }, () => {
+  const planned: TimedServerOperation[] = [];
+  while (planned.length < count) {
     const after = prng.uniform();
-    return { after, operation: serverOperation(prng) };
-  })
-    .filter(({ operation }) => available.has(operation.kind))
-    .sort((a, b) => a.after - b.after);
+    const operation = serverOperation(prng);
+    if (available.has(operation.kind)) planned.push({ after, operation });
+  }
+  return planned.sort((a, b) => a.after - b.after);
 }
 
 function serverOperation(prng: Prng): ServerOperation {
@@ -142,7 +152,8 @@ function serverOperation(prng: Prng): ServerOperation {
   const at = prng.uniform() < 0.6 ? oneOf(prng, CSP_METHODS) : undefined;
   const ms = prng.integer(50, 600);
   const bytes = prng.integer(0, 30_000);
-  switch (oneOf(prng, ['kill', 'kill', 'restart', 'stall', 'stall', 'fill', 'fill'] as const)) {
+  const mostly = ['kill', 'kill', 'restart', 'stall', 'stall', 'fill', 'fill'] as const;
+  switch (oneOf(prng, [...mostly, 'outlast', 'outlast', 'cut', 'cut', 'away'] as const)) {
     case 'kill':
       return { kind: 'kill', party, at };
     case 'restart':
@@ -151,6 +162,12 @@ function serverOperation(prng: Prng): ServerOperation {
       return { kind: 'stall', party, ms };
     case 'fill':
       return { kind: 'fill', party, bytes, ms };
+    case 'outlast':
+      return { kind: 'outlast', ms: LEASE_MS + 2 * ms };
+    case 'cut':
+      return { kind: 'cut' };
+    case 'away':
+      return { kind: 'away', ms };
   }
 }
 

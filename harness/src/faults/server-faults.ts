@@ -6,56 +6,92 @@ import { dirname, join } from 'node:path';
 import { duoveilError } from '@duoveil/common/errors';
 import { systemSleep } from '@duoveil/common/runtime';
 
-import type { Servers } from '../parties/servers.js';
+import type { Replica, Servers } from '../parties/servers.js';
+import type { Balancer } from './balancer.js';
 import type { PassingCall } from './csp-proxy.js';
 import type { FaultCounts } from './fault-counts.js';
 import type { CallFault, Server, ServerOperation, ServerOperationKind } from './operations.js';
+
+/** A database that several SPs share. */
+export interface SharedDatabase {
+  readonly url: string;
+  /** Cuts all connections to it. */
+  cut(): Promise<void>;
+  /** Takes it away for a while. */
+  away(ms: number): Promise<void>;
+}
+
+/** A second SP on the same database, and what stands before both. */
+export interface Replication {
+  readonly replica: Replica;
+  readonly balancer: Balancer;
+  readonly database: SharedDatabase;
+}
 
 /**
  * What can be done to throw-away servers on this machine. The limits of a process that runs can be
  * changed on Linux, with a tool that is nearly everywhere.
  */
-export function availableOperations(): ReadonlySet<ServerOperationKind> {
-  const always = ['kill', 'restart', 'stall'] as const;
-  const limits = spawnSync('prlimit', ['--version']).status === 0;
-  return new Set<ServerOperationKind>(limits ? [...always, 'fill'] : always);
+export function availableOperations(
+  replication: Replication | undefined,
+): ReadonlySet<ServerOperationKind> {
+  const kinds = new Set<ServerOperationKind>(['kill', 'restart', 'stall']);
+  if (spawnSync('prlimit', ['--version']).status === 0) kinds.add('fill');
+  if (replication !== undefined) kinds.add('outlast').add('cut').add('away');
+  return kinds;
 }
 
 /** See the file's comment. */
 export class ServerFaults {
   readonly #servers: Servers;
+  readonly #replication: Replication | undefined;
   readonly #counts: FaultCounts;
   readonly #nextCallFault: () => CallFault;
   /** Who is killed at the next call of which method. */
   readonly #kills: { readonly party: Server; readonly at: string }[] = [];
 
   /** @param nextCallFault what becomes of each call from the SP to the CSP, in their order */
-  constructor(servers: Servers, counts: FaultCounts, nextCallFault: () => CallFault) {
+  constructor(
+    servers: Servers,
+    replication: Replication | undefined,
+    counts: FaultCounts,
+    nextCallFault: () => CallFault,
+  ) {
     this.#servers = servers;
+    this.#replication = replication;
     this.#counts = counts;
     this.#nextCallFault = nextCallFault;
   }
 
   /** Does something to a server. Resolves when that is over; the server may not be back yet. */
   async perform(operation: ServerOperation): Promise<void> {
-    const { party } = operation;
     switch (operation.kind) {
       case 'kill':
-        if (operation.at === undefined) this.#kill(party);
-        else this.#kills.push({ party, at: operation.at });
+        if (operation.at === undefined) this.#kill(operation.party);
+        else this.#kills.push({ party: operation.party, at: operation.at });
         return;
       case 'restart':
-        this.#counts.add(`restart ${party}`);
-        await this.#servers[party].restart();
+        this.#counts.add(`restart ${operation.party}`);
+        await this.#servers[operation.party].restart();
         return;
       case 'stall':
-        this.#counts.add(`stall ${party}`);
-        this.#servers[party].signal('SIGSTOP');
-        await systemSleep(operation.ms);
-        this.#servers[party].signal('SIGCONT');
+        this.#counts.add(`stall ${operation.party}`);
+        await this.#stall(operation.party, operation.ms);
         return;
       case 'fill':
-        await this.#fill(party, operation.bytes, operation.ms);
+        await this.#fill(operation.party, operation.bytes, operation.ms);
+        return;
+      case 'outlast':
+        this.#counts.add('stall sp past its leases');
+        await this.#outlast(operation.ms);
+        return;
+      case 'cut':
+        this.#counts.add('cut database');
+        await this.#replication?.database.cut();
+        return;
+      case 'away':
+        this.#counts.add('database away');
+        await this.#replication?.database.away(operation.ms);
         return;
     }
   }
@@ -84,6 +120,23 @@ export class ServerFaults {
       }
     }
   };
+
+  async #stall(party: Server, ms: number): Promise<void> {
+    this.#servers[party].signal('SIGSTOP');
+    await systemSleep(ms);
+    this.#servers[party].signal('SIGCONT');
+  }
+
+  /** Meanwhile everybody talks to the other one. */
+  async #outlast(ms: number): Promise<void> {
+    const { balancer, replica } = this.#replication ?? never();
+    const { address } = this.#servers;
+    const stalled = this.#stall('sp', ms);
+    balancer.direct(replica.address, address);
+    balancer.cut();
+    await stalled;
+    balancer.direct(address, replica.address);
+  }
 
   #kill(party: Server): void {
     this.#counts.add(`kill ${party}`);
@@ -124,4 +177,8 @@ function limitFiles(pid: number, soft: number | 'unlimited'): boolean {
 
 function broken(): Error {
   return duoveilError('PEER_UNAVAILABLE', 'the connection broke', { peer: 'csp' });
+}
+
+function never(): never {
+  throw new Error('there is no other service provider');
 }

@@ -7,11 +7,14 @@ import { runBatch, type BatchOptions, type BatchResult, type ListFailure } from 
 import { FaultCounts } from './fault-counts.js';
 import { GatewayCertificates } from './gateway-certificates.js';
 import { planList } from './operations.js';
+import type { SharedDatabase } from './server-faults.js';
 
 /** Which lists are run. */
 export interface BatchPlan {
   readonly batch: number;
   readonly lists: readonly number[];
+  /** Do two SPs share a database? Only where there is one to share. */
+  readonly shared?: boolean;
 }
 
 /** What the simulation came to. */
@@ -42,7 +45,9 @@ export function planBatches(firstSeed: number, lists: number): BatchPlan[] {
 /** Runs batches one after another. */
 export async function simulateFaults(
   plans: readonly BatchPlan[],
-  options: Pick<BatchOptions, 'engine' | 'readStore'>,
+  options: Pick<BatchOptions, 'engine' | 'readStore'> & {
+    readonly makeDatabase?: () => Promise<SharedDatabase>;
+  },
 ): Promise<SimulationResult> {
   const directory = await mkdtemp(join(tmpdir(), 'duoveil-faults-tls-'));
   const counts = new FaultCounts();
@@ -50,10 +55,10 @@ export async function simulateFaults(
   const results: BatchResult[] = [];
   try {
     const gateways = await GatewayCertificates.create(directory);
-    for (const { batch: seed, lists } of plans) {
-      results.push(
-        await runBatch({ ...options, seed, lists: lists.map(planList), gateways }, counts),
-      );
+    for (const { batch: seed, lists, shared } of plans) {
+      const database = shared === true ? await options.makeDatabase?.() : undefined;
+      const batch = { ...options, seed, lists: lists.map(planList), gateways };
+      results.push(await runBatch(database === undefined ? batch : { ...batch, database }, counts));
     }
   } finally {
     await rm(directory, { recursive: true, force: true });

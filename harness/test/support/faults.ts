@@ -1,18 +1,31 @@
 /** What the tests of the fault simulation need beside it. */
-import { parsePatientId } from '@duoveil/common/runtime';
+import { parsePatientId, systemSleep } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
 
-import { keepStoreKey, openStore } from '../../../service-provider/src/store/index.js';
-import type { KeptDecision, StoreReader } from '../../src/faults/index.js';
+import {
+  keepStoreKey,
+  openStore,
+  parseStoreKey,
+} from '../../../service-provider/src/store/index.js';
+import type { KeptDecision, SharedDatabase, StoreReader } from '../../src/faults/index.js';
+import type { Postgres } from '../../src/parties/postgres.js';
+import { locationOf } from './databases.js';
 
 /** More decisions than any patient has. */
 const ALL = 1_000;
 
-/** Reads the decisions from the store's file. */
-export const readStore: StoreReader = async (database, parameters, patients) => {
+/** Reads the decisions from the store, wherever it is. */
+export const readStore: StoreReader = async ({ servers, databaseUrl }, parameters, patients) => {
   const store = await openStore({
-    location: { kind: 'file', file: database },
+    location:
+      databaseUrl === undefined
+        ? { kind: 'file', file: servers.spDatabase }
+        : locationOf(databaseUrl),
     parameters,
-    key: await keepStoreKey(database),
+    key:
+      databaseUrl === undefined
+        ? await keepStoreKey(servers.spDatabase)
+        : parseStoreKey(new Secret(servers.storeKey), 'the test'),
     leaseMs: 1_000,
   });
   try {
@@ -25,3 +38,16 @@ export const readStore: StoreReader = async (database, parameters, patients) => 
     await store.close();
   }
 };
+
+/** A new database of a PostgreSQL, for SPs to share. */
+export async function shareDatabase(postgres: Postgres): Promise<SharedDatabase> {
+  return {
+    url: await postgres.createDatabase(),
+    cut: () => postgres.cut(),
+    away: async (ms) => {
+      await postgres.halt();
+      await systemSleep(ms);
+      await postgres.resume();
+    },
+  };
+}
