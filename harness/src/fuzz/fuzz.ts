@@ -58,7 +58,11 @@ const OBJECTIONS = 20;
 const SELDOM: Readonly<Record<string, number>> = {
   '/duoveil.v1.PackedService/OfferTransfers': 200,
   '/duoveil.v1.PackedService/RegisterProviderKey': 10,
+  '/duoveil.v1.CustodyService/Unseal': 10,
 };
+
+/** Empty requests, which cannot be bad: what they ask for is done. */
+const DONE_AT_ONCE = ['/duoveil.v1.CustodyService/Seal', '/duoveil.v1.CustodyService/Rotate'];
 
 /** Sends so many bad messages. */
 export async function fuzz(options: FuzzOptions): Promise<FuzzResult> {
@@ -146,13 +150,16 @@ class Fuzzing {
 
 /** Every call that each of the servers has, with everybody who makes it. */
 function aimsOf({ schema, target }: FuzzOptions, callers: readonly Caller[]): Aim[] {
-  return callers.flatMap((caller) =>
-    Object.keys(PERMISSIONS[caller.server]).map((path) => {
+  return callers.flatMap((caller) => {
+    const paths = Object.keys(PERMISSIONS[caller.server]).filter(
+      (path) => caller.name !== 'custodian' || !DONE_AT_ONCE.includes(path),
+    );
+    return paths.map((path) => {
       const call = schema.calls.find((one) => one.path === path);
       if (call === undefined) throw new Error(`${path} is not in the wire contract`);
       return { caller, call, good: target.recordedOf(caller, path) };
-    }),
-  );
+    });
+  });
 }
 
 function memoryOf({ servers }: FuzzTarget): Record<Party, number> {

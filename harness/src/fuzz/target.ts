@@ -141,6 +141,14 @@ export class FuzzTarget {
     const { address, cspAddress } = this.servers;
     const toCsp = { address: cspAddress, tls: await this.#tls('sp'), expectRole: 'csp' } as const;
     const callers: Caller[] = [{ name: 'sp', server: 'csp', connection: connect(toCsp) }];
+    for (const role of ['operator', 'custodian'] as const) {
+      const tls = await this.#tls(role);
+      callers.push({ name: role, server: 'csp', connection: connect({ ...toCsp, tls }) });
+      callers.push({
+        ...{ name: role, server: 'sp' },
+        connection: connect({ address, tls, expectRole: 'sp' }),
+      });
+    }
     for (const [index] of onePerPolicy().entries()) {
       const { tls } = await this.#gateways.of(parsePatientId(nameOf(index), 'patient'));
       const connection = connect({ address, tls, expectRole: 'sp' });
@@ -184,8 +192,12 @@ export class FuzzTarget {
     this.#recorded.set(key, kept);
   }
 
-  async #tls(role: Party): Promise<Tls> {
-    const identity = { trustDomain: defaultTrustDomain, role };
+  async #tls(role: Party | 'operator' | 'custodian'): Promise<Tls> {
+    const trustDomain = defaultTrustDomain;
+    const identity =
+      role === 'csp' || role === 'sp'
+        ? { trustDomain, role }
+        : { trustDomain, role, name: `fuzz-${role}` };
     return loadTls(credentialFiles(await this.servers.issue(`fuzz-${role}`, identity)));
   }
 }
