@@ -3,16 +3,21 @@ import { createPortableEngine } from '@duoveil/common/modular';
 import { SeededRandom } from '@duoveil/harness/local';
 import { afterAll, describe, expect, test } from 'vitest';
 
+import { valueOf } from './backlog.js';
 import { bench } from './bench.js';
 import { CountingEngine } from './counting-engine.js';
 import { countSuite } from './counts.js';
+import { load } from './load.js';
+import { docsWithLoad, LOAD_MARKERS } from './load-tables.js';
 import { median } from './median.js';
 import { nameOf, sumOf, type Counts } from './operations.js';
 import { parseBenchOptions } from './options.js';
 import { samplesOf } from './patient.js';
 import { timeOf } from './primitives.js';
 import { seenBetween, type ProbeLine } from './probe-file.js';
+import { ServerLog } from './server-log.js';
 import { docsWith, MARKERS } from './tables.js';
+import { memoryTrend, timesOf } from './timeline.js';
 import { packedTranscript } from './transcripts.js';
 
 const engine = createPortableEngine({ threads: 0 });
@@ -197,8 +202,101 @@ test.each([
   [{ window: '3' }, /--window/],
   [{ suite: 'fast' }, /--suite/],
   [{ engine: 'steam' }, /--engine/],
+  [{ load: true, patients: '0' }, /--patients/],
+  [{ load: true, soak: '10' }, /--soak/],
+  [{ rate: '2' }, /--rate: goes with --load/],
 ])('refuses %j', (values, message) => {
   expect(() => parseBenchOptions(values)).toThrow(message);
+});
+
+test('a ward is of 100 patients at 1 Hz for ten minutes, with windows of a minute', () => {
+  expect(parseBenchOptions({ load: true })).toMatchObject({
+    window: 60,
+    load: { patients: 100, rate: 1, seconds: 600 },
+  });
+  expect(parseBenchOptions({})).toMatchObject({ window: 20, load: undefined });
+});
+
+test('times are summed up by the nearest rank', () => {
+  const values = Array.from({ length: 200 }, (_, i) => 200 - i);
+  expect(timesOf(values)).toEqual({ p50: 100, p95: 190, p99: 198, max: 200 });
+  expect(timesOf([7])).toEqual({ p50: 7, p95: 7, p99: 7, max: 7 });
+  expect(timesOf([])).toEqual({ p50: 0, p95: 0, p99: 0, max: 0 });
+});
+
+test('memory has a trend', () => {
+  const look = (minute: number, mebibytes: number) => ({
+    at: 1e12 + minute * 60_000,
+    rssBytes: mebibytes * 2 ** 20,
+  });
+  const rising = [look(0, 100), look(1, 102), look(2, 104), look(3, 106)];
+  expect(memoryTrend(rising)).toEqual({
+    firstHalfMiB: 101,
+    secondHalfMiB: 105,
+    mostMiB: 106,
+    slopeMiBPerMinute: 2,
+  });
+  const flat = [look(0, 100), look(1, 104), look(2, 104), look(3, 100)];
+  expect(memoryTrend(flat)).toMatchObject({ mostMiB: 104, slopeMiBPerMinute: 0 });
+  expect(() => memoryTrend([look(0, 100)])).toThrow(RangeError);
+});
+
+test("a metric's value is found with or without its unit", () => {
+  const text = [
+    '# HELP duoveil_lag_seconds how far behind',
+    'duoveil_lag_seconds 0.25',
+    'duoveil_samples_total 90',
+    'duoveil_samples_pending{a="b c"} 3 1700000000000',
+  ].join('\n');
+  expect(valueOf(text, 'duoveil_lag')).toBe(0.25);
+  expect(valueOf(text, 'duoveil_samples_pending')).toBe(3);
+  expect(() => valueOf(text, 'duoveil_samples')).toThrow(RangeError);
+});
+
+test("servers' warnings are passed on, and where their metrics are is kept", () => {
+  const noticed: string[] = [];
+  const log = new ServerLog((line) => noticed.push(line));
+  const warning = '{"level":"warn","message":"slow","service":"sp"}';
+  log.read('{"level":"info","message":"metrics","service":"sp","address":"127.0.0.1:1"}');
+  log.read('{"level":"info","message":"baseline trained","service":"sp"}');
+  log.read(warning);
+  log.read('a trace of a crash');
+  expect(noticed).toEqual([warning, 'a trace of a crash']);
+  expect([...log.metrics]).toEqual([['sp', '127.0.0.1:1']]);
+});
+
+describe('a small ward', { timeout: 120_000 }, () => {
+  test('gets every decision, is trained on the way, and is measured', async () => {
+    const values = { keyBits: '512', insecureKeyBits: true, window: '6', load: true } as const;
+    const options = parseBenchOptions(values);
+    const plan = { patients: 3, rate: 4, seconds: 2 };
+    const result = await load(options, plan, () => undefined, new AbortController().signal);
+    const number = expect.any(Number) as number;
+    const times = { p50: number, p95: number, p99: number, max: number };
+    const memory = {
+      ...{ firstHalfMiB: number, secondHalfMiB: number },
+      ...{ mostMiB: number, slopeMiBPerMinute: number },
+    };
+    expect(JSON.parse(JSON.stringify(result))).toMatchObject({
+      ...{ keyBits: 512, window: 6 },
+      load: {
+        ...plan,
+        ...{ retrainEvery: 12, decisions: 24, missing: 0, unscored: 0 },
+        // The last of the three has not been accepted often enough yet.
+        trainings: 2,
+        ...{ trainMs: times, decisionMs: times, fromDueMs: times },
+        deepestBacklog: { lagMs: number, samples: number },
+        ...{ sp: { cores: number, memory }, csp: { cores: number, memory } },
+        gateways: { cores: number },
+      },
+    });
+    const { decisionMs, fromDueMs, levels } = result.load;
+    expect(Object.values(levels).reduce((sum, count) => sum + count, 0)).toBe(24);
+    expect(decisionMs.p50).toBeGreaterThan(0);
+    expect(fromDueMs.max).toBeGreaterThanOrEqual(decisionMs.max);
+    const document = `a\n${LOAD_MARKERS.begin}\nold\n${LOAD_MARKERS.end}\nz`;
+    expect(docsWithLoad(document, result)).toMatch(/^a\n[^]*3 patients at 4 Hz[^]*\nz$/);
+  });
 });
 
 describe('a small run', { timeout: 300_000 }, () => {

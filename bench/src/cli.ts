@@ -2,7 +2,14 @@ import { duoveilError } from '@duoveil/common/errors';
 import { Command } from 'commander';
 
 import { bench, type BenchResult } from './bench.js';
-import { addBenchOptions, parseBenchOptions, type BenchValues } from './options.js';
+import { load, type LoadResult } from './load.js';
+import { loadTable } from './load-tables.js';
+import {
+  addBenchOptions,
+  parseBenchOptions,
+  type BenchOptions,
+  type BenchValues,
+} from './options.js';
 import { soak, type SoakResult } from './soak.js';
 
 /** `duoveil bench` */
@@ -19,11 +26,7 @@ export function benchCommand(): Command {
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
     for (const signal of signals) process.on(signal, stop);
     try {
-      const { signal } = interrupt;
-      const result =
-        options.soak === undefined
-          ? await bench(options, notice, signal)
-          : await soak(options, options.soak, notice, signal);
+      const result = await measured(options, interrupt.signal);
       process.stdout.write(`${options.json ? JSON.stringify(result) : readable(result)}\n`);
     } finally {
       for (const signal of signals) process.off(signal, stop);
@@ -31,23 +34,34 @@ export function benchCommand(): Command {
   });
 }
 
+function measured(
+  options: BenchOptions,
+  signal: AbortSignal,
+): Promise<BenchResult | SoakResult | LoadResult> {
+  if (options.load !== undefined) return load(options, options.load, notice, signal);
+  if (options.soak !== undefined) return soak(options, options.soak, notice, signal);
+  return bench(options, notice, signal);
+}
+
 function notice(line: string): void {
   process.stderr.write(`${line}\n`);
 }
 
 /** The same for a person. */
-function readable(result: BenchResult | SoakResult): string {
+function readable(result: BenchResult | SoakResult | LoadResult): string {
   const { machine, keyBits, window } = result;
   const heading =
     `${machine.cpu}, ${machine.cores} cores, Node.js ${machine.node}; ${keyBits} bits, ` +
     `${machine.arithmetic} engine, window of ${window}`;
-  const lines =
-    'soak' in result
-      ? result.soak.steps.map(
-          ({ scored, spMiB, cspMiB }) => `${scored} scored: SP ${spMiB} MiB, CSP ${cspMiB} MiB`,
-        )
-      : benchLines(result);
-  return [heading, ...lines.map((line) => `  ${line}`)].join('\n');
+  return [heading, ...linesOf(result).map((line) => `  ${line}`)].join('\n');
+}
+
+function linesOf(result: BenchResult | SoakResult | LoadResult): string[] {
+  if ('load' in result) return loadTable(result);
+  if (!('soak' in result)) return benchLines(result);
+  return result.soak.steps.map(
+    ({ scored, spMiB, cspMiB }) => `${scored} scored: SP ${spMiB} MiB, CSP ${cspMiB} MiB`,
+  );
 }
 
 function benchLines({ suites, floorMs, keyBits, primitives }: BenchResult): string[] {

@@ -10,6 +10,15 @@ export const SUITES = ['reference', 'packed'] as const;
 
 export type SuiteName = (typeof SUITES)[number];
 
+/** A ward: patients who are all watched at once, in real time. */
+export interface LoadPlan {
+  readonly patients: number;
+  /** Samples a second of each patient. */
+  readonly rate: number;
+  /** For how long all of them stream, in seconds. */
+  readonly seconds: number;
+}
+
 /** What to measure. */
 export interface BenchOptions {
   readonly suites: readonly SuiteName[];
@@ -20,6 +29,8 @@ export interface BenchOptions {
   readonly seconds: number;
   /** Samples of a long run that is measured instead of the suites; undefined for none. */
   readonly soak: number | undefined;
+  /** A ward that is measured instead of the suites; undefined for none. */
+  readonly load: LoadPlan | undefined;
   readonly json: boolean;
 }
 
@@ -32,6 +43,10 @@ export interface BenchValues {
   readonly engine?: string;
   readonly seconds?: string;
   readonly soak?: string;
+  readonly load?: boolean;
+  readonly patients?: string;
+  readonly rate?: string;
+  readonly duration?: string;
   readonly json?: boolean;
 }
 
@@ -42,10 +57,14 @@ export function addBenchOptions(command: Command): Command {
     ['--suite <name>', 'what to measure: reference, packed or all (default: all)'],
     ['--key-bits <n>', `length of the modulus in bits: ${bits} (default: 2048)`],
     ['--insecure-key-bits', 'allow fewer than 2048 bits'],
-    ['--window <n>', 'samples that make a baseline (default: 20)'],
+    ['--window <n>', 'samples that make a baseline (default: 20; with --load 60)'],
     ['--engine <name>', `arithmetic: ${ENGINE_CHOICES.join(', ')} (default: auto)`],
     ['--seconds <n>', 'how long to stream from many patients at once (default: 10)'],
     ['--soak <samples>', 'score this many samples and report the memory of both servers instead'],
+    ['--load', 'watch a ward in real time and report how late decisions are instead'],
+    ['--patients <n>', 'with --load: patients of the ward (default: 100)'],
+    ['--rate <n>', 'with --load: samples a second of each patient (default: 1)'],
+    ['--duration <seconds>', 'with --load: for how long all of them stream (default: 600)'],
     ['--json', 'one JSON object on standard output, and nothing else there'],
   ] as const) {
     command.addOption(new Option(flags, description));
@@ -61,7 +80,9 @@ export function parseBenchOptions(values: BenchValues): BenchOptions {
     throw optionInvalid('--key-bits', `must be one of ${keyBitsKnown().join(', ')}`);
   }
   requireSecureBits(keyBits, values.insecureKeyBits === true);
-  const window = wholeNumber('--window', values.window ?? '20', DEFAULT_CHANNELS.length + 2);
+  const load = loadPlan(values);
+  const usual = load === undefined ? '20' : '60';
+  const window = wholeNumber('--window', values.window ?? usual, DEFAULT_CHANNELS.length + 2);
   if (window > MAX_WINDOW) throw optionInvalid('--window', `must be at most ${MAX_WINDOW}`);
   const suite = oneOf('--suite', values.suite ?? 'all', [...SUITES, 'all'] as const);
   return {
@@ -71,7 +92,23 @@ export function parseBenchOptions(values: BenchValues): BenchOptions {
     engine: oneOf('--engine', values.engine ?? 'auto', ENGINE_CHOICES),
     seconds: wholeNumber('--seconds', values.seconds ?? '10', 1),
     soak: values.soak === undefined ? undefined : wholeNumber('--soak', values.soak, 1),
+    load,
     json: values.json === true,
+  };
+}
+
+function loadPlan(values: BenchValues): LoadPlan | undefined {
+  if (values.load !== true) {
+    for (const name of ['patients', 'rate', 'duration'] as const) {
+      if (values[name] !== undefined) throw optionInvalid(`--${name}`, 'goes with --load only');
+    }
+    return undefined;
+  }
+  if (values.soak !== undefined) throw optionInvalid('--soak', 'does not go with --load');
+  return {
+    patients: wholeNumber('--patients', values.patients ?? '100', 1),
+    rate: wholeNumber('--rate', values.rate ?? '1', 1),
+    seconds: wholeNumber('--duration', values.duration ?? '600', 1),
   };
 }
 

@@ -116,6 +116,11 @@ export class Patient {
     this.#stock = await this.#encrypt(this.#sent + 1, count);
   }
 
+  /** The number of the last sample that was sent. */
+  get sent(): number {
+    return this.#sent;
+  }
+
   /** Send the next sample. */
   async send(): Promise<void> {
     const ciphertexts = this.#stock[this.#sent % this.#stock.length];

@@ -1,15 +1,13 @@
 /** The tables of `docs/performance.md`. */
 import type { BenchResult } from './bench.js';
+import { milliseconds, replacedBetween, table } from './markdown.js';
 
 /** Between these the tables stand. */
 export const MARKERS = { begin: '<!-- bench:begin -->', end: '<!-- bench:end -->' } as const;
 
 /** The document with its tables made anew. @throws RangeError where it has no markers */
 export function docsWith(document: string, results: readonly BenchResult[]): string {
-  const [begin, end] = [document.indexOf(MARKERS.begin), document.indexOf(MARKERS.end)];
-  if (begin < 0 || end < begin) throw new RangeError('the document has no place for the tables');
-  const head = document.slice(0, begin + MARKERS.begin.length);
-  return `${head}\n\n${tables(results)}\n\n${document.slice(end)}`;
+  return replacedBetween(document, MARKERS, tables(results));
 }
 
 function tables(results: readonly BenchResult[]): string {
@@ -163,21 +161,4 @@ function operations({ keyBits, engine, counts, primitives }: BenchResult): strin
 
 function headingOf({ keyBits, engine, window }: BenchResult): string[] {
   return [String(keyBits), engine, String(window)];
-}
-
-function milliseconds(value: number | undefined): string {
-  if (value === undefined) return '-';
-  if (value >= 10_000) return `${(value / 1000).toFixed(1)} s`;
-  if (value >= 100) return `${value.toFixed(0)} ms`;
-  return `${value >= 1 ? value.toFixed(1) : value.toPrecision(2)} ms`;
-}
-
-/** As the formatter would write it: columns filled up with spaces. */
-function table(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
-  const widths = heading.map((title, i) =>
-    Math.max(3, title.length, ...rows.map((row) => row[i]?.length ?? 0)),
-  );
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`;
-  return [line(heading), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)];
 }

@@ -41,6 +41,8 @@ export interface ServerOptions {
   readonly engine: EngineChoice;
   /** May the service provider learn distances? */
   readonly allowDistance: boolean;
+  /** Do the CSP's default budgets hold? None do unless asked for: a recording goes as fast as it can. */
+  readonly defaultBudgets?: boolean;
   readonly logLevel: LogLevel;
   /** Added to the environment of both. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -63,6 +65,11 @@ export interface Replica {
 
 /** The host that throw-away servers listen on. */
 const HOST = '127.0.0.1';
+
+/** Nothing here needs protecting. */
+const NO_BUDGETS = ['--patient-per-minute', '--patient-per-day', '--provider-per-minute'].flatMap(
+  (budget) => [budget, '0'],
+);
 
 /** `auto` is left to the environment and the party's own default. */
 export function engineArguments(engine: EngineChoice): string[] {
@@ -176,8 +183,7 @@ export class Servers {
       arguments: [
         ...['--tls', tls],
         ...['--state', this.cspState],
-        // A recording goes as fast as it can: nothing here needs protecting by a budget.
-        ...['--patient-per-minute', '0', '--patient-per-day', '0', '--provider-per-minute', '0'],
+        ...(this.#options.defaultBudgets === true ? [] : NO_BUDGETS),
       ],
       environment: how.sealed === true ? {} : { DUOVEIL_PASSPHRASE: this.#passphrase },
     });
