@@ -282,15 +282,16 @@ describe('a small ward', { timeout: 120_000 }, () => {
       load: {
         ...plan,
         ...{ retrainEvery: 12, decisions: 24, missing: 0, unscored: 0 },
-        // The last of the three has not been accepted often enough yet.
-        trainings: 2,
+        trainings: number,
         ...{ trainMs: times, decisionMs: times, fromDueMs: times },
         deepestBacklog: { lagMs: number, samples: number },
         ...{ sp: { cores: number, memory }, csp: { cores: number, memory } },
         gateways: { cores: number },
       },
     });
-    const { decisionMs, fromDueMs, levels } = result.load;
+    const { decisionMs, fromDueMs, levels, trainings } = result.load;
+    // The second of the three is due for one, and is not at its end.
+    expect(trainings).toBeGreaterThanOrEqual(1);
     expect(Object.values(levels).reduce((sum, count) => sum + count, 0)).toBe(24);
     expect(decisionMs.p50).toBeGreaterThan(0);
     expect(fromDueMs.max).toBeGreaterThanOrEqual(decisionMs.max);

@@ -34,7 +34,7 @@ export function loadTable({ keyBits, engine, window, load }: LoadResult): string
       ],
       ['gateway to decision', times(load.decisionMs)],
       ['the same from when the sample was due', times(load.fromDueMs)],
-      ['trainings', `${load.trainings}: ${times(load.trainMs)}`],
+      ['trainings', load.trainings === 0 ? '0' : `${load.trainings}: ${times(load.trainMs)}`],
       [
         'deepest backlog',
         `${deepestBacklog.samples} samples, the oldest for ${milliseconds(deepestBacklog.lagMs)}`,

@@ -137,7 +137,7 @@ async function watch(
   signal: AbortSignal,
 ): Promise<Measured> {
   const periodMs = 1000 / rate;
-  const rampMs = periodMs * Math.min(retrainEvery, Math.ceil(seconds * rate));
+  const rampMs = periodMs * retrainEvery;
   const beginMs = performance.now();
   const recordMs = beginMs + rampMs;
   const endMs = recordMs + 1000 * seconds;
