@@ -13,7 +13,7 @@ import { createPortableEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import type { Clock, Sleep } from '@duoveil/common/runtime';
 import { Sample } from '@duoveil/proto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { decideByNumber, eventsOf, FAST, PARAMETERS, PATIENT, STATE, TestBed } from './fixture.js';
 import type { RunEvent } from './run-events.js';
@@ -172,6 +172,42 @@ describe('runRecording', () => {
     for (const [sequence, bytes] of bed.sp.received) {
       expect(bytes).toEqual(bed.sp.stored.get(sequence));
     }
+  });
+
+  it('sends again what a service provider has lost, and nothing else', async () => {
+    await run({ source: source(20) });
+    events.splice(0);
+    bed.sp.received.splice(0);
+    // Restored from a backup: it has the first 12.
+    for (let sequence = 13; sequence <= 20; sequence += 1) bed.sp.stored.delete(sequence);
+    await run();
+    expect(events).toEqual(eventsOf(30));
+    expect(bed.sp.received.map(([sequence]) => sequence)).toEqual(
+      Array.from({ length: 18 }, (_, i) => 13 + i),
+    );
+  });
+
+  it('ends where samples are lost while it runs: its next run sends them again', async () => {
+    const failed = run({
+      emit: async (event) => {
+        if (event.kind !== 'scored' || event.index !== 9) return;
+        await vi.waitUntil(() => spool.acknowledged >= 4);
+        await bed.sp.stop();
+        bed.sp.statedNext = 4;
+        await bed.sp.start();
+      },
+    });
+    await expect(failed).rejects.toMatchObject({
+      code: 'SEQUENCE_GAP',
+      message: expect.stringContaining('start the stream again') as string,
+    });
+    await bed.sp.stop();
+    bed.sp.statedNext = undefined;
+    bed.sp.stored.clear();
+    await bed.sp.start();
+    events = [];
+    await run();
+    expect(events).toEqual(eventsOf(30));
   });
 
   it('survives a service provider that comes and goes', async () => {

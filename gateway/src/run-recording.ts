@@ -135,7 +135,9 @@ class Run {
     const { state } = this.#options;
     const { patient, parameters } = state;
     const identity = { patient, parametersDigest: parameters.digest };
-    return runUplink({ ...this.#options, ...identity, onOpened }, signal);
+    // Every run reads from the first row on, and begins when the first stream is open.
+    const ours = { ...identity, onOpened, canRepeat: true };
+    return runUplink({ ...this.#options, ...ours }, signal);
   }
 
   /** Reads the rows, and encrypts and spools those that are not spooled or sent yet. */

@@ -145,6 +145,22 @@ export class Spool {
     this.#bell.ring();
   }
 
+  /**
+   * Takes acknowledgements back: the service provider has nothing above this number any more. What is
+   * here goes too, for the samples are put again, from the next number on. On disk when this returns.
+   * @throws STORAGE_FULL, STORAGE_FAILED: nothing has changed
+   */
+  rewind(through: number): void {
+    if (through >= this.#acknowledged) return;
+    storing(this.#file, () => {
+      this.#transaction(() => {
+        this.#statements.clear.run();
+        this.#statements.acknowledge.run(through);
+      });
+    });
+    this.#acknowledged = this.#acknowledgedOnDisk = this.#last = through;
+  }
+
   /** Samples that wait to be acknowledged, from a sequence number on, in order, at most `limit`. */
   from(sequence: number, limit: number): SpooledSample[] {
     const rows = storing(this.#file, () =>
@@ -233,6 +249,7 @@ function prepare(db: Database.Database) {
       'SELECT sequence, bytes FROM samples WHERE sequence >= ? ORDER BY sequence LIMIT ?',
     ),
     insert: db.prepare('INSERT INTO samples VALUES (?, ?)'),
+    clear: db.prepare('DELETE FROM samples'),
     forget: db.prepare('DELETE FROM samples WHERE sequence <= ?'),
     acknowledge: db.prepare('UPDATE progress SET acknowledged = ?'),
     begin: db.prepare('UPDATE progress SET recording = ?'),

@@ -38,6 +38,12 @@ export interface UplinkOptions {
    * may be put from the first call on.
    */
   readonly onOpened?: (nextSequence: number) => void;
+  /**
+   * Is whoever puts samples able to put again what was acknowledged, from the number on that
+   * `onOpened` is told? Then a service provider that lacks samples when the first stream is opened, its
+   * store having been restored from a backup, gets them again.
+   */
+  readonly canRepeat?: boolean;
   /** How long the answer to `open` may take, in milliseconds; by default 10 s. */
   readonly openTimeoutMs?: number;
   /** How long nothing may be acknowledged while something should be, in milliseconds; by default 30 s. */
@@ -60,7 +66,8 @@ const ingest: ClientMethod<Uint8Array, IngestResponse, true, true> = {
  * Sends what is in the spool, and what comes into it, until the signal is aborted. Whatever may pass
  * (nobody there, not ready, too slow, stream ended) makes it connect again.
  * @returns never; it ends by throwing
- * @throws the signal's reason; SEQUENCE_GAP where the service provider has lost acknowledged samples;
+ * @throws the signal's reason; SEQUENCE_GAP where the service provider has lost acknowledged samples
+ * (with `canRepeat`: since the first stream was opened);
  * SEQUENCE_CONFLICT where it has samples that are not from here; any error of the service provider
  * that cannot pass by itself
  */
@@ -150,10 +157,17 @@ class IngestStream {
 
   /** @returns the sequence number that comes first */
   #open({ message }: IngestResponse): number {
-    const { spool, onOpened, logger } = this.#options;
+    const { spool, onOpened, logger, canRepeat = false } = this.#options;
     if (message?.$case !== 'opened') throw misbehaved(this.#peer, 'did not answer to `open`');
     const next = sequenceOf(message.value.nextSequence, 1, this.#peer);
-    if (next <= spool.acknowledged) throw this.#lost(next);
+    if (next <= spool.acknowledged) {
+      if (!canRepeat || !this.#isFirst) throw this.#lost(next);
+      logger.warn('the service provider has lost samples that it had acknowledged: sent again', {
+        from: next,
+        through: spool.acknowledged,
+      });
+      spool.rewind(next - 1);
+    }
     // At the start the spool may be younger than the series: it may have been restored or removed.
     if (next > spool.last + 1 && !this.#isFirst) throw this.#foreign(next);
     spool.acknowledge(next - 1);
@@ -212,12 +226,14 @@ class IngestStream {
   }
 
   #lost(next: number): Error {
-    const { acknowledged } = this.#options.spool;
+    const { canRepeat = false, spool } = this.#options;
+    const remedy = canRepeat
+      ? 'start the stream again, which sends them again'
+      : 'restore the store, or enrol a new patient with a state directory of its own';
     return duoveilError(
       'SEQUENCE_GAP',
-      `the ${this.#peer} expects sample ${next}, but has acknowledged all up to ${acknowledged}: it ` +
-        'has lost samples, or its store was replaced; restore the store, or enrol a new patient ' +
-        'with a state directory of its own',
+      `the ${this.#peer} expects sample ${next}, but has acknowledged all up to ${spool.acknowledged}: ` +
+        `it has lost samples, or its store was replaced; ${remedy}`,
       { expected: BigInt(next) },
     );
   }
