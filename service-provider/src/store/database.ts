@@ -23,6 +23,13 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** A database that is only read. Its layout is as it is found. */
+export interface SnapshotSource {
+  /** Has all queries of `read` see the same moment, whatever others write meanwhile. */
+  snapshot(read: (connection: Connection) => Promise<void>): Promise<void>;
+  close(): Promise<void>;
+}
+
 /** Bring a database to the current layout. */
 export async function migrate(db: Connection): Promise<void> {
   const { error } = await new Migrator({ db, provider: migrations }).migrateToLatest();

@@ -2,9 +2,10 @@ import type { PublicParameters } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
 import type { Secret } from '@duoveil/common/secret';
 
-import { openPostgres, type PostgresOptions } from './postgres.js';
+import type { Database, SnapshotSource } from './database.js';
+import { openPostgres, readPostgres, type PostgresOptions } from './postgres.js';
 import { StoreSeal } from './seal.js';
-import { openSqlite } from './sqlite.js';
+import { openSqlite, readSqlite } from './sqlite.js';
 import { storeOver, type Store } from './store.js';
 
 export { packCiphertexts, unpackCiphertexts } from './blobs.js';
@@ -36,16 +37,29 @@ export interface StoreOptions {
 }
 
 /**
+ * Open the database of a store, and bring it to the current layout.
+ * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_FULL`, `STORAGE_UNAVAILABLE`
+ */
+export function openDatabase(location: StoreLocation): Promise<Database> {
+  return location.kind === 'file' ? openSqlite(location.file) : openPostgres(location.address);
+}
+
+/**
+ * Open the database of a store to read it as it is, while service providers may have it open.
+ * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_UNAVAILABLE`
+ */
+export async function readStore(location: StoreLocation): Promise<SnapshotSource> {
+  return location.kind === 'file' ? readSqlite(location.file) : readPostgres(location.address);
+}
+
+/**
  * Open the store.
  * @throws DuoveilError `STORAGE_FAILED`, `STORAGE_FULL`, `STORAGE_UNAVAILABLE`, `PARAMETERS_MISMATCH`;
  * `UNSEALING_FAILED` where the store was made with another key
  */
 export async function openStore(options: StoreOptions): Promise<Store> {
   const { location, parameters, key, leaseMs } = options;
-  const database =
-    location.kind === 'file'
-      ? await openSqlite(location.file)
-      : await openPostgres(location.address);
+  const database = await openDatabase(location);
   try {
     return await storeOver(database, parameters, new StoreSeal(key, systemRandom), leaseMs);
   } catch (error) {

@@ -74,7 +74,10 @@ const first: Migration = {
   },
 };
 
+const all = { '0001-first': first };
+
 /** All migrations, applied in the order of their names. A released migration is never edited. */
-export const migrations: MigrationProvider = {
-  getMigrations: () => Promise.resolve({ '0001-first': first }),
-};
+export const migrations: MigrationProvider = { getMigrations: () => Promise.resolve(all) };
+
+/** The current layout: the name of the last migration. */
+export const LAYOUT: string = Object.keys(all).sort().at(-1) ?? '';

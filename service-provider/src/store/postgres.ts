@@ -3,7 +3,8 @@ import pg from 'pg';
 
 import type { Secret } from '@duoveil/common/secret';
 
-import { migrate, type Database, type ProgressListener } from './database.js';
+import { inTransaction, migrate } from './database.js';
+import type { Database, ProgressListener, SnapshotSource } from './database.js';
 import { storing } from './failures.js';
 import type { PostgresAddress } from './postgres-url.js';
 import type { Tables } from './tables.js';
@@ -38,12 +39,7 @@ const CHANNEL = 'duoveil_progress';
  */
 export async function openPostgres(options: PostgresOptions): Promise<Database> {
   const config = clientConfig(options);
-  const pool = new pg.Pool({ ...config, max: CONNECTIONS });
-  // Connections are cut while nobody uses them, and also between the statements of a transaction,
-  // whose next one fails then: nothing to be done about it here.
-  pool.on('error', () => undefined);
-  pool.on('connect', (client) => client.on('error', () => undefined));
-  const db = new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
+  const db = connectTo(config);
   try {
     await storing(() => migrate(db));
   } catch (error) {
@@ -66,6 +62,35 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
       await db.destroy();
     },
   };
+}
+
+/**
+ * Open a PostgreSQL database to read it, whoever else has it open.
+ * @throws DuoveilError `STORAGE_UNAVAILABLE`, `STORAGE_FAILED` at the first snapshot
+ */
+export function readPostgres(options: PostgresOptions): SnapshotSource {
+  const db = connectTo(clientConfig(options));
+  return {
+    snapshot: (read) =>
+      storing(() =>
+        inTransaction(db, async (connection) => {
+          await sql`set transaction isolation level repeatable read, read only`.execute(connection);
+          // It holds nobody up, and a slow disk for what is read is no reason to end it.
+          await sql`set local idle_in_transaction_session_timeout = 0`.execute(connection);
+          await read(connection);
+        }),
+      ),
+    close: () => db.destroy(),
+  };
+}
+
+function connectTo(config: pg.ClientConfig): Kysely<Tables> {
+  const pool = new pg.Pool({ ...config, max: CONNECTIONS });
+  // Connections are cut while nobody uses them, and also between the statements of a transaction,
+  // whose next one fails then: nothing to be done about it here.
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) });
 }
 
 function clientConfig({ password, ...address }: PostgresOptions): pg.ClientConfig {

@@ -1,9 +1,17 @@
+import { access } from 'node:fs/promises';
+
 import { Kysely, sql, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import Embedded from 'libsql';
 
-import { migrate, type Database } from './database.js';
+import { storageError } from '@duoveil/common/runtime';
+
+import { inTransaction, migrate, type Database, type SnapshotSource } from './database.js';
 import { storing } from './failures.js';
+import { lockFile } from './file-lock.js';
 import type { Tables } from './tables.js';
+
+/** How long to wait for somebody who opens or closes the same file, in milliseconds. */
+const BUSY_MS = 5_000;
 
 /**
  * Open (or create) a database in one SQLite file and bring it to the current layout.
@@ -15,27 +23,55 @@ import type { Tables } from './tables.js';
  */
 export async function openSqlite(file: string): Promise<Database> {
   return storing(async () => {
-    const embedded = new Embedded(file);
-    embedded.pragma('locking_mode = EXCLUSIVE');
-    embedded.pragma('journal_mode = WAL');
-    embedded.pragma('synchronous = FULL');
-    embedded.pragma('foreign_keys = ON');
-    const dialect = new SqliteDialect({ database: keepingStatements(embedded) });
-    const db = new Kysely<Tables>({ dialect });
+    const lock = lockFile(file);
+    let db: Kysely<Tables> | undefined;
     try {
+      db = connectTo(file);
       await migrate(db);
     } catch (error) {
-      await db.destroy();
+      await db?.destroy();
+      lock.release();
       throw error;
     }
+    const opened = db;
     return {
-      db,
+      db: opened,
       shared: false,
       nowMs: sql<number>`cast((julianday('now') - 2440587.5) * 86400000 as integer)`,
       announce: () => Promise.resolve(),
       listen: () => undefined,
-      close: () => db.destroy(),
+      close: async () => {
+        await opened.destroy();
+        lock.release();
+      },
     };
+  });
+}
+
+/**
+ * Open a database file that is there, to read it while a service provider may have it open.
+ * @throws DuoveilError `STORAGE_FAILED`
+ */
+export async function readSqlite(file: string): Promise<SnapshotSource> {
+  await access(file).catch((error: unknown) => {
+    throw storageError(error, `cannot read ${file}`);
+  });
+  const db = await storing(() => Promise.resolve(connectTo(file)));
+  return {
+    // The first statement of a transaction fixes what all of it see.
+    snapshot: (read) => storing(() => inTransaction(db, read)),
+    close: () => db.destroy(),
+  };
+}
+
+function connectTo(file: string): Kysely<Tables> {
+  const embedded = new Embedded(file);
+  embedded.pragma(`busy_timeout = ${String(BUSY_MS)}`);
+  embedded.pragma('journal_mode = WAL');
+  embedded.pragma('synchronous = FULL');
+  embedded.pragma('foreign_keys = ON');
+  return new Kysely<Tables>({
+    dialect: new SqliteDialect({ database: keepingStatements(embedded) }),
   });
 }
 
