@@ -18,7 +18,7 @@ export interface ErrorDetails {
   OPTION_INVALID: { readonly option: string };
   /** A configuration file is wrong. `path` is the key within it. */
   CONFIG_INVALID: { readonly path: string };
-  /** An input recording is missing, empty or not what it should be. */
+  /** An input recording, or a backup, is missing, empty or not what it should be. */
   INPUT_INVALID: { readonly source: string };
   /** A channel schema or a monitoring policy is wrong. */
   SCHEMA_INVALID: { readonly field: string };

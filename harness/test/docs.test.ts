@@ -14,7 +14,11 @@ import {
 } from '../../csp/src/config.js';
 import { gatewayCommand } from '@duoveil/gateway/cli';
 import { spCommand } from '@duoveil/service-provider/cli';
-import { spSettings } from '../../service-provider/src/config.js';
+import {
+  spBackupSettings,
+  spRestoreSettings,
+  spSettings,
+} from '../../service-provider/src/config.js';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import type { z } from 'zod';
@@ -46,6 +50,8 @@ describe('docs/configuration.md', () => {
     ['`duoveil csp retire`', cspCommand, 'retire', cspRetireSettings],
     ['`duoveil csp audit`', cspCommand, 'audit', cspAuditSettings],
     ['`duoveil sp serve`', spCommand, 'serve', spSettings],
+    ['`duoveil sp backup`', spCommand, 'backup', spBackupSettings],
+    ['`duoveil sp restore`', spCommand, 'restore', spRestoreSettings],
   ])(
     'has the settings of %s, their variables, keys and defaults',
     (heading, group, name, schema) => {

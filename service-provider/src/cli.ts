@@ -1,7 +1,11 @@
-import { withSettings } from '@duoveil/common/runtime';
+import { parseParametersDigest } from '@duoveil/common/bcp';
+import { systemClock, unlessStopped, withSettings } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
-import { spSettings } from './config.js';
+import { backUp } from './backup/backup.js';
+import type { Counts } from './backup/format.js';
+import { restore } from './backup/restore.js';
+import { spBackupSettings, spRestoreSettings, spSettings, storeLocation } from './config.js';
 import { serve } from './serve.js';
 
 /** `duoveil sp …` */
@@ -12,5 +16,22 @@ export function spCommand(): Command {
   withSettings(sp.command('serve'), spSettings, serve).description(
     'run a service provider until it is asked to stop',
   );
+  withSettings(sp.command('backup'), spBackupSettings, async (settings) => {
+    const location = storeLocation(settings);
+    const counts = await unlessStopped(() => backUp(location, settings.out, systemClock));
+    process.stdout.write(`${settings.out}: ${contents(counts)}\n`);
+  }).description('copy a store as it is at one moment, while service providers go on with it');
+  withSettings(sp.command('restore'), spRestoreSettings, async (settings) => {
+    const location = storeLocation(settings);
+    const digest = settings.parametersDigest;
+    const expected = digest && parseParametersDigest(digest, '--parameters-digest');
+    const counts = await unlessStopped(() => restore(settings.in, location, expected));
+    process.stdout.write(`restored ${contents(counts)}\n`);
+  }).description('put a backup into an empty store');
   return sp;
+}
+
+/** Says how much there is, and of whom nothing. */
+function contents({ patients = 0, samples = 0, models = 0, decisions = 0 }: Counts): string {
+  return `${String(patients)} patients, ${String(samples)} samples, ${String(models)} models, ${String(decisions)} decisions`;
 }

@@ -4,20 +4,10 @@ import { duoveilError } from '@duoveil/common/errors';
 import { secretSetting, serverSettings } from '@duoveil/common/runtime';
 
 import { keepStoreKey, parsePostgresUrl, parseStoreKey } from './store/index.js';
-import type { StoreOptions } from './store/index.js';
+import type { StoreLocation, StoreOptions } from './store/index.js';
 
-/** Settings of the service provider: by flag, environment (`DUOVEIL_…`) or YAML file. */
-export const spSettings = z.strictObject({
-  ...serverSettings,
-  /** Address of the crypto service provider. */
-  csp: z.string().min(1).describe('host:port of the crypto service provider'),
-  /** Digest of the public parameters, as `duoveil csp init` printed it. */
-  parametersDigest: z.string().min(1).describe('digest of the parameters, from "duoveil csp init"'),
-  /** Distances say more than levels: they are learnt only where somebody decided so. */
-  allowDistance: z
-    .boolean()
-    .default(false)
-    .describe('accept patients with distance output or the reference suite'),
+/** Where the store is. */
+const whereSettings = {
   /** The store's file, for one service provider alone. */
   database: z
     .string()
@@ -31,6 +21,21 @@ export const spSettings = z.strictObject({
     .optional()
     .describe('PostgreSQL in place of the file: postgres://user@host:port/database'),
   databasePassword: secretSetting('file of the password for PostgreSQL').optional(),
+};
+
+/** Settings of the service provider: by flag, environment (`DUOVEIL_…`) or YAML file. */
+export const spSettings = z.strictObject({
+  ...serverSettings,
+  /** Address of the crypto service provider. */
+  csp: z.string().min(1).describe('host:port of the crypto service provider'),
+  /** Digest of the public parameters, as `duoveil csp init` printed it. */
+  parametersDigest: z.string().min(1).describe('digest of the parameters, from "duoveil csp init"'),
+  /** Distances say more than levels: they are learnt only where somebody decided so. */
+  allowDistance: z
+    .boolean()
+    .default(false)
+    .describe('accept patients with distance output or the reference suite'),
+  ...whereSettings,
   /** Seals what the database must not tell. */
   storeKey: secretSetting('file of the key that seals decisions and models').optional(),
   leaseMs: z
@@ -39,6 +44,21 @@ export const spSettings = z.strictObject({
     .max(60_000)
     .default(3_000)
     .describe('how long a patient stays with a service provider that is gone, in milliseconds'),
+});
+
+/** Settings of `duoveil sp backup`. */
+export const spBackupSettings = z.strictObject({
+  ...whereSettings,
+  out: z.string().min(1).describe('file to write the backup to; must not be there yet'),
+});
+
+/** Settings of `duoveil sp restore`. */
+export const spRestoreSettings = z.strictObject({
+  in: z.string().min(1).describe('file of the backup'),
+  ...whereSettings,
+  parametersDigest: spSettings.shape.parametersDigest
+    .optional()
+    .describe('refuse a backup that is under other parameters than these'),
 });
 
 export type SpSettings = z.output<typeof spSettings>;
@@ -51,18 +71,11 @@ export type SpSettings = z.output<typeof spSettings>;
 export async function storeSettings(
   settings: SpSettings,
 ): Promise<Pick<StoreOptions, 'location' | 'key' | 'leaseMs'>> {
-  const { database, databaseUrl, databasePassword, storeKey, leaseMs } = settings;
-  if ((database === undefined) === (databaseUrl === undefined)) {
-    throw duoveilError(
-      'OPTION_INVALID',
-      `one store is needed, not ${database === undefined ? 'none' : 'two'}: set --database or --database-url`,
-      { option: '--database' },
-    );
-  }
+  const { storeKey, leaseMs } = settings;
+  const location = storeLocation(settings);
   const given = storeKey && parseStoreKey(storeKey, 'storeKey');
-  if (database !== undefined) {
-    const key = given ?? (await keepStoreKey(database));
-    return { location: { kind: 'file', file: database }, key, leaseMs };
+  if (location.kind === 'file') {
+    return { location, key: given ?? (await keepStoreKey(location.file)), leaseMs };
   }
   if (given === undefined) {
     throw duoveilError(
@@ -71,6 +84,25 @@ export async function storeSettings(
       { option: '--store-key-file' },
     );
   }
-  const address = { ...parsePostgresUrl(databaseUrl ?? ''), password: databasePassword };
-  return { location: { kind: 'postgres', address }, key: given, leaseMs };
+  return { location, key: given, leaseMs };
+}
+
+/**
+ * Where the store is.
+ * @throws DuoveilError `OPTION_INVALID` where none or two are named, or the URL is wrong
+ */
+export function storeLocation(
+  settings: Pick<SpSettings, 'database' | 'databaseUrl' | 'databasePassword'>,
+): StoreLocation {
+  const { database, databaseUrl, databasePassword } = settings;
+  if (database !== undefined && databaseUrl === undefined) return { kind: 'file', file: database };
+  if (database === undefined && databaseUrl !== undefined) {
+    const address = { ...parsePostgresUrl(databaseUrl), password: databasePassword };
+    return { kind: 'postgres', address };
+  }
+  throw duoveilError(
+    'OPTION_INVALID',
+    `one store is needed, not ${database === undefined ? 'none' : 'two'}: set --database or --database-url`,
+    { option: '--database' },
+  );
 }

@@ -1,0 +1,112 @@
+/** A service provider that lost its store, and goes on with a backup that was taken under load. */
+import { rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+
+import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
+import { parsePatientId, systemClock } from '@duoveil/common/runtime';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+
+import { backUp } from '../../service-provider/src/backup/backup.js';
+import { replay } from '../src/oracle/index.js';
+import { Supervised } from '../src/parties/supervised.js';
+import { simulate, toCsv } from '../src/simulation/index.js';
+import { Deployment, PATIENT } from './support/deployment.js';
+import { duoveil, PACKED, readResults } from './support/duoveil.js';
+import { expectRows } from './support/recordings.js';
+
+const programme = createRequire(import.meta.url).resolve('@duoveil/gateway/main');
+const CHANNELS = ['HR', 'RESP', 'SpO2'];
+const POLICY = {
+  window: 6,
+  baseline: 'rolling',
+  retrainEvery: 5,
+  thresholdScaled: scaledThreshold(0.975, CHANNELS.length),
+  suite: 'reference',
+  output: 'distance',
+} as const;
+
+let deployment: Deployment;
+beforeEach(async () => {
+  deployment = await Deployment.start();
+});
+afterEach(() => deployment.close());
+
+/** A patient's gateway and recording. */
+class Bed {
+  readonly #recording;
+  readonly #input: string;
+  readonly #connection: readonly string[];
+
+  private constructor(name: string, seed: number, tls: string) {
+    const { directory, servers } = deployment;
+    this.#recording = simulate({ seed, rows: 28, scenario: 'deterioration', channels: CHANNELS });
+    this.#input = join(directory, `${name}.csv`);
+    const state = join(directory, `state-${name}`);
+    this.#connection = ['--sp', servers.address, '--tls', tls, '--state', state];
+  }
+
+  static async enrol(name: string, seed: number): Promise<Bed> {
+    const tls = await deployment.servers.issueGateway(parsePatientId(name, 'patient'));
+    const bed = new Bed(name, seed, tls);
+    await new Supervised('gateway', () => ({
+      programme,
+      arguments: [
+        ...['enrol', ...bed.#connection, '--parameters-digest', deployment.servers.digest],
+        ...['--insecure-key-bits', '--channels', CHANNELS.join(), '--window', '6'],
+        ...['--baseline', 'rolling', '--retrain-every', '5', ...PACKED],
+      ],
+      environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
+    })).finished;
+    return bed;
+  }
+
+  /** Streams so many rows. All that is told is right, from the first row on. */
+  async stream(rows: number, onRow: (count: number) => void = () => undefined): Promise<void> {
+    const part = { ...this.#recording, rows: this.#recording.rows.slice(0, rows) };
+    writeFileSync(this.#input, toCsv(part));
+    const output: string[] = [];
+    await new Supervised('gateway', () => ({
+      programme,
+      arguments: ['stream', ...this.#connection, '--input', this.#input, '--json'],
+      onOutput: (line) => {
+        onRow(output.push(line));
+      },
+    })).finished;
+    const schema = selectChannels(CHANNELS);
+    const expected = replay(part.rows, schema, parsePolicy(POLICY, schema, 'the test'));
+    expectRows(
+      readResults(output).rows,
+      expected.map((row) => ('skipped' in row ? { index: row.index, skipped: true } : row)),
+    );
+  }
+}
+
+test('every patient is continued exactly, though the gateways are ahead of the backup', async () => {
+  const { servers, directory } = deployment;
+  const [first, second] = [await Bed.enrol(PATIENT, 5), await Bed.enrol('patient-2', 6)];
+  const file = join(directory, 'sp.backup');
+  const location = { kind: 'file', file: servers.spDatabase } as const;
+  let backup: ReturnType<typeof backUp> | undefined;
+  await Promise.all([
+    // Both are being decided on when it is taken.
+    first.stream(18, (count) => {
+      if (count === 9) backup = backUp(location, file, systemClock);
+    }),
+    second.stream(18),
+  ]);
+  expect((await backup)?.['decisions']).toBeLessThan(36);
+  // Acknowledged, and then lost.
+  await first.stream(28);
+  await servers.sp.stop();
+  for (const suffix of ['', '-wal', '-shm'])
+    rmSync(`${servers.spDatabase}${suffix}`, { force: true });
+
+  const restored = await duoveil([
+    ...['sp', 'restore', '--in', file, '--database', servers.spDatabase],
+    ...['--parameters-digest', servers.digest],
+  ]);
+  expect(restored).toMatchObject({ code: 0, output: [expect.stringContaining('2 patients')] });
+  await servers.startSp();
+  await Promise.all([first.stream(28), second.stream(22)]);
+});
