@@ -10,5 +10,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     pool: 'forks',
+    // Most of the time a test waits for processes that it has started: two at a time fill two cores.
+    maxWorkers: 2,
   },
 });
