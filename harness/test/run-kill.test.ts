@@ -26,13 +26,19 @@ type Party = keyof typeof PARTIES;
 /**
  * Ends a party at once; waits for it where it is just being started again.
  * @param party a part of its command line
+ * @param killed processes that were killed before: one may be seen yet while it goes
  */
-async function kill(run: Observed, party: string): Promise<void> {
+async function kill(run: Observed, party: string, killed: Set<number>): Promise<void> {
   await expect
     .poll(
       () => {
-        const found = descendantsOf(run.pid).find(({ command }) => command.includes(party));
-        if (found !== undefined) process.kill(found.pid, 'SIGKILL');
+        const found = descendantsOf(run.pid).find(
+          ({ pid, command }) => command.includes(party) && !killed.has(pid),
+        );
+        if (found !== undefined) {
+          process.kill(found.pid, 'SIGKILL');
+          killed.add(found.pid);
+        }
         return found !== undefined;
       },
       { timeout: 30_000, interval: 10 },
@@ -74,12 +80,13 @@ describe('a run whose parties are killed', () => {
         .sort((a, b) => a.draw - b.draw);
       // From the first moment on, and well before the last row.
       const moments = victims.map(() => prng.integer(0, rows - 20)).sort((a, b) => a - b);
+      const killed = new Set<number>();
       // What is done once, in the beginning, is done again where it was killed.
-      await kill(run, 'csp/dist/main.js init');
-      await kill(run, 'gateway/dist/main.js enrol');
+      await kill(run, 'csp/dist/main.js init', killed);
+      await kill(run, 'gateway/dist/main.js enrol', killed);
       for (const [i, { party }] of victims.entries()) {
         await run.until(() => run.output.length >= (moments[i] ?? 0));
-        await kill(run, PARTIES[party]);
+        await kill(run, PARTIES[party], killed);
       }
       expect(await run.ended).toMatchObject({ code: 0 });
       const results = readResults(run.output);

@@ -382,7 +382,7 @@ describe("a sample in another patient's series", () => {
     const { bcp } = await made;
     const asked: string[] = [];
     const monitors = {
-      of: (patient: string) => {
+      own: (patient: string) => {
         asked.push(patient);
         throw new Error('reached');
       },
