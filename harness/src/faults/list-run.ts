@@ -3,11 +3,13 @@ import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { ParametersDigest } from '@duoveil/common/bcp';
+import { isDuoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import {
   connect,
   parsePatientId,
+  retrying,
   silentLogger,
   type PatientId,
   type Tls,
@@ -110,9 +112,11 @@ export class ListRun {
     const { schema, policy } = this.list.patient;
     const state = join(directory, this.patient);
     await mkdir(state, { recursive: true });
+    // Not stretched: that would take most of the time.
+    const key = new Secret(randomBytes(32));
     const connection = connect({ address: proxy.address, tls, expectRole: 'sp' });
-    try {
-      await enrol({
+    const once = (): Promise<unknown> =>
+      enrol({
         connection,
         patient: this.patient,
         trustDomain: tls.identity.trustDomain,
@@ -121,11 +125,16 @@ export class ListRun {
         schema,
         policy,
         insecureKeyBits: true,
-        // Not stretched: that would take most of the time.
-        sealingSecret: () => Promise.resolve({ kind: 'key', key: new Secret(randomBytes(32)) }),
+        sealingSecret: () => Promise.resolve({ kind: 'key', key }),
         engine,
         random: systemRandom,
         logger: silentLogger(),
+      });
+    try {
+      // A full disk is told to whoever enrols: they see to it, and try again.
+      await retrying(once, {
+        ...{ deadlineMs: PATIENCE_MS, baseMs: 500, maxMs: 500, random: systemRandom },
+        isRetryable: (error) => isDuoveilError(error, 'STORAGE_FULL'),
       });
     } finally {
       connection.close();
