@@ -17,7 +17,7 @@ const [ONE_BATCH, ONE_LIST] = (process.env['DUOVEIL_FAULT_SEED'] ?? '').split(':
 /** The seed of the first list. */
 const FIRST = Number(process.env['DUOVEIL_FAULT_FIRST'] ?? 1);
 
-/** Two SPs on one PostgreSQL, where there is one and time for it: a tenth of the lists more. */
+/** Two SPs on one PostgreSQL, where it is wanted: a tenth of the lists more. */
 const SHARED = {
   ...(planBatches(900_000 + FIRST, Math.max(6, Math.ceil(LISTS / 10)))[0] ?? never()),
   shared: true,
@@ -29,7 +29,7 @@ function plans(): readonly BatchPlan[] {
     return [
       ...known,
       ...planBatches(FIRST, LISTS),
-      ...(POSTGRES_AVAILABLE && LISTS >= 100 ? [SHARED] : []),
+      ...(POSTGRES_AVAILABLE && process.env['DUOVEIL_FAULT_SHARED'] === '1' ? [SHARED] : []),
     ];
   }
   const batch = Number(ONE_BATCH);
