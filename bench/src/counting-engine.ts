@@ -6,7 +6,7 @@ import type {
   PowerJob,
   Ring,
 } from '@duoveil/common/modular';
-import { bitLength } from '@duoveil/common/random';
+import { bitLength } from '@duoveil/common/integers';
 
 import { nameOf, type Count, type Counts, type Operation } from './operations.js';
 

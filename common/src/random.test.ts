@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { QueuedRandom, SeededRandom } from '../../harness/src/local/randomness.js';
+import { bitLength } from './integers.js';
 import {
-  bitLength,
   bytesFromInteger,
   integerFromBytes,
   systemRandom,
@@ -48,28 +48,6 @@ describe('integers and bytes', () => {
 
   it('do not show in the error', () => {
     expect(() => bytesFromInteger(123456789n, 2)).toThrow(/^integer does not fit 2 bytes$/);
-  });
-});
-
-describe('bitLength', () => {
-  it('is 0 for 0 and counts binary digits otherwise', () => {
-    expect(bitLength(0n)).toBe(0);
-    fc.assert(
-      fc.property(fc.bigInt({ min: 1n, max: 1n << 300n }), (value) => {
-        expect(bitLength(value)).toBe(value.toString(2).length);
-      }),
-    );
-  });
-
-  it('is exact around powers of two', () => {
-    for (const exponent of [1, 3, 4, 5, 31, 32, 33, 63, 64, 512, 2048]) {
-      const value = 1n << BigInt(exponent);
-      expect([value - 1n, value, value + 1n].map(bitLength)).toEqual([
-        exponent,
-        exponent + 1,
-        exponent + 1,
-      ]);
-    }
   });
 });
 

@@ -4,6 +4,8 @@
  */
 import { createHmac, randomBytes } from 'node:crypto';
 
+import { bitLength } from './integers.js';
+
 /** A source of uniformly random bytes. */
 export interface RandomSource {
   /** `length` fresh bytes; the caller owns them and may overwrite them. */
@@ -54,13 +56,6 @@ export function bytesFromInteger(value: bigint, length: number): Buffer {
     throw new RangeError(`integer does not fit ${String(length)} bytes`);
   }
   return Buffer.from(hex.padStart(2 * length, '0'), 'hex');
-}
-
-/** Bits in the binary representation of a non-negative integer; 0 for 0. */
-export function bitLength(value: bigint): number {
-  if (value === 0n) return 0;
-  const hex = value.toString(16);
-  return 4 * (hex.length - 1) + (32 - Math.clz32(parseInt(hex.charAt(0), 16)));
 }
 
 /** A uniform integer of at most `bits` bits: in `[0, 2^bits)`. */

@@ -1,4 +1,4 @@
-import { Bell } from './bell.js';
+import { Bell } from '@duoveil/common/runtime';
 
 /** A queue between one writer and one reader that lets the writer run ahead only so far. */
 export class BoundedQueue<T> {

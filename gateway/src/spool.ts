@@ -3,9 +3,8 @@
  * once, survives a crash, and is sent again, if need be, in the very same bytes.
  */
 import { duoveilError } from '@duoveil/common/errors';
+import { Bell } from '@duoveil/common/runtime';
 import Database from 'libsql';
-
-import { Bell } from './bell.js';
 
 /** A sample in the form in which it is sent. */
 export interface SpooledSample {

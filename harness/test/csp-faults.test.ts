@@ -10,8 +10,7 @@ import {
 import type { Ciphertext } from '@duoveil/proto';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-import { CspProxy } from '../src/faults/csp-proxy.js';
-import type { PassingCall } from '../src/faults/csp-proxy.js';
+import type { CspProxy, PassingCall } from '../src/faults/csp-proxy.js';
 import { Deployment, identity, PATIENT } from './support/deployment.js';
 import { HandMadeGateway, policyOf, SCHEMA } from './support/hand-made.js';
 import { Openings } from './support/openings.js';
@@ -23,17 +22,10 @@ let openings: Openings;
 
 beforeEach(async () => {
   deployment = await Deployment.prepare();
-  await deployment.servers.startCsp();
-  proxy = new CspProxy({
-    address: deployment.servers.cspAddress,
-    asCsp: await deployment.tls(identity('csp')),
-    asSp: await deployment.tls(identity('sp')),
-  });
-  await proxy.start();
+  proxy = await deployment.startCspBehindProxy();
   openings = new Openings();
 });
 afterEach(async () => {
-  await proxy.stop();
   await deployment.close();
 });
 

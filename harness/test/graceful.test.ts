@@ -7,8 +7,7 @@ import { runUplink, Spool } from '@duoveil/gateway';
 import { IngestRequest } from '@duoveil/proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
-import { CspProxy } from '../src/faults/csp-proxy.js';
-import type { PassingCall } from '../src/faults/csp-proxy.js';
+import type { CspProxy, PassingCall } from '../src/faults/csp-proxy.js';
 import { Deployment, identity, PATIENT } from './support/deployment.js';
 import { HandMadeGateway, policyOf, SCHEMA } from './support/hand-made.js';
 import { expectEvents, samples } from './support/series.js';
@@ -18,17 +17,10 @@ let proxy: CspProxy;
 
 beforeAll(async () => {
   deployment = await Deployment.prepare();
-  await deployment.servers.startCsp();
-  proxy = new CspProxy({
-    address: deployment.servers.cspAddress,
-    asCsp: await deployment.tls(identity('csp')),
-    asSp: await deployment.tls(identity('sp')),
-  });
-  await proxy.start();
+  proxy = await deployment.startCspBehindProxy();
   await deployment.servers.startSp(proxy.address);
 });
 afterAll(async () => {
-  await proxy.stop();
   await deployment.close();
 });
 

@@ -7,13 +7,12 @@ import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/en
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 import { keepStoreKey, openStore } from '../../service-provider/src/store/index.js';
-import { CspProxy } from '../src/faults/csp-proxy.js';
-import type { PassingCall } from '../src/faults/csp-proxy.js';
+import type { CspProxy, PassingCall } from '../src/faults/csp-proxy.js';
 import { replay } from '../src/oracle/index.js';
 import { Supervised } from '../src/parties/supervised.js';
 import { seededPrng } from '../src/simulation/prng.js';
 import { simulate, toCsv } from '../src/simulation/index.js';
-import { Deployment, identity, PATIENT } from './support/deployment.js';
+import { Deployment, PATIENT } from './support/deployment.js';
 import { LONG, PACKED, readResults, REFERENCE } from './support/duoveil.js';
 import { expectRows } from './support/recordings.js';
 import { Openings } from './support/openings.js';
@@ -105,18 +104,11 @@ let gateway: Supervised | undefined;
 
 beforeEach(async () => {
   deployment = await Deployment.prepare();
-  await deployment.servers.startCsp();
-  proxy = new CspProxy({
-    address: deployment.servers.cspAddress,
-    asCsp: await deployment.tls(identity('csp')),
-    asSp: await deployment.tls(identity('sp')),
-  });
-  await proxy.start();
+  proxy = await deployment.startCspBehindProxy();
   await deployment.servers.startSp(proxy.address);
 });
 afterEach(async () => {
   await gateway?.stop();
-  await proxy.stop();
   await deployment.close();
 });
 

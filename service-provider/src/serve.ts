@@ -33,8 +33,8 @@ import {
 } from '@duoveil/proto';
 
 import { storeSettings, type SpSettings } from './config.js';
-import { ProviderIdentity } from './csp/packed.js';
 import { fetchParameters } from './csp/parameters.js';
+import { providerKey } from './csp/provider-key.js';
 import { TransferSession } from './csp/transfer-session.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
@@ -95,10 +95,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     bcp,
     cspKey: new AdditiveKey(parameters, engine),
     csp,
-    provider: new ProviderIdentity(
-      await generateAdditiveKey(parameters.bits, engine, systemRandom),
-      csp,
-    ),
+    provider: providerKey(await generateAdditiveKey(parameters.bits, engine, systemRandom), csp),
     session: new TransferSession(csp, systemRandom),
     random: systemRandom,
     stop: stop.signal,
@@ -179,7 +176,7 @@ async function makeReady(
 ): Promise<void> {
   await cspKey.encrypt([0n], random);
   await provider.keys.key.encrypt([0n], random);
-  await provider.id(stop).catch((error: unknown) => {
+  await provider.registration.id(stop).catch((error: unknown) => {
     logger.warn('the provider key is not registered yet', { error });
   });
   // Takes a second, and only the first comparison needs it.

@@ -6,7 +6,8 @@ import { localParties } from '../../../harness/src/local/parties.js';
 import { RecordingRandom, SeededRandom } from '../../../harness/src/local/randomness.js';
 import { createPortableEngine } from '../modular/index.js';
 import { inverses } from '../modular/kernel.js';
-import { bitLength, bytesFromInteger, integerFromBytes } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger, integerFromBytes } from '../random.js';
 import { ciphertext } from './ciphertext.js';
 import {
   decodeSecretKey,

@@ -10,7 +10,8 @@ import { createHash } from 'node:crypto';
 
 import { duoveilError } from '../errors.js';
 import type { ModularEngine } from '../modular/index.js';
-import { bitLength, bytesFromInteger, integerFromBytes } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger, integerFromBytes } from '../random.js';
 
 /**
  * Two families of generator; one scheme and one ciphertext format.

@@ -8,7 +8,8 @@ import {
 } from '../../../harness/src/local/randomness.js';
 import { createPortableEngine } from '../modular/index.js';
 import { jacobi } from '../modular/kernel.js';
-import { bitLength, bytesFromInteger, integerFromBytes } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger, integerFromBytes } from '../random.js';
 import { generateKeyPair } from './keys.js';
 import { publicParameters, type GeneratorFamily } from './parameters.js';
 import { acceptPublicKey, encodeKey, provePossession, type EncodedKey } from './possession.js';

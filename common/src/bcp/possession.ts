@@ -9,7 +9,8 @@
 import { createHash } from 'node:crypto';
 
 import { duoveilError, isDuoveilError } from '../errors.js';
-import { bitLength, bytesFromInteger, integerFromBytes, uniformBits } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger, integerFromBytes, uniformBits } from '../random.js';
 import type { RandomSource } from '../random.js';
 import { decodeElements } from './ciphertext.js';
 import type { KeyPair } from './keys.js';

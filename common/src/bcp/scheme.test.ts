@@ -5,7 +5,7 @@ import { localParties, type LocalParties } from '../../../harness/src/local/part
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import type { TestModulusBits } from '../../../harness/src/local/test-primes.js';
 import { createPortableEngine } from '../modular/index.js';
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 import { decodeCiphertexts, encodeCiphertext, type Ciphertext } from './ciphertext.js';
 import { decrypt } from './keys.js';
 import type { GeneratorFamily } from './parameters.js';

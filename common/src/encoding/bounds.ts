@@ -12,7 +12,7 @@
  * `Q + zzᵀ` is the same with `n + 1` samples.
  */
 import { duoveilError } from '../errors.js';
-import { bitLength } from './integers.js';
+import { bitLength } from '../integers.js';
 import { MAX_WINDOW } from './policy.js';
 import { scaleOf } from './scale.js';
 import type { Schema } from './schema.js';

@@ -8,7 +8,7 @@
  */
 import { duoveilError } from '../errors.js';
 import { smallestField, type PrimeField } from '../field/primes.js';
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 import { determinantBound, numeratorBound } from './bounds.js';
 import type { MonitoringPolicy } from './policy.js';
 import { scaleOf } from './scale.js';

@@ -1,6 +1,6 @@
 /** From a reading to an integer, exactly. Design: protocols, section 2. */
 import { align, parseDecimal } from './decimal.js';
-import { roundHalfUp } from './integers.js';
+import { roundHalfUp } from '../integers.js';
 import { scaleOf } from './scale.js';
 import type { Channel, Schema } from './schema.js';
 

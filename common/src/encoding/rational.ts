@@ -1,5 +1,5 @@
 /** Exact rationals: made, recovered from a residue, compared, and rounded once to a double. */
-import { bitLength, gcd } from './integers.js';
+import { bitLength, gcd } from '../integers.js';
 import { THRESHOLD_SCALE } from './threshold.js';
 
 /** `numerator / denominator`, in lowest terms, `denominator > 0`. */

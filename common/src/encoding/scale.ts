@@ -2,7 +2,7 @@
 import { duoveilError } from '../errors.js';
 import { align, parseDecimal } from './decimal.js';
 import type { Decimal } from './decimal.js';
-import { bitLength, roundHalfUp } from './integers.js';
+import { bitLength, roundHalfUp } from '../integers.js';
 import type { Channel } from './schema.js';
 
 /** What follows exactly from a channel's `min`, `max`, `resolution` and `noiseFloor`. */

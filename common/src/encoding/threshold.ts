@@ -2,7 +2,7 @@
 import { duoveilError } from '../errors.js';
 import { chiSquareQuantile } from './chi-square.js';
 import { parseDecimal } from './decimal.js';
-import { roundHalfUp } from './integers.js';
+import { roundHalfUp } from '../integers.js';
 
 /** Bits after the binary point of a threshold. */
 export const THRESHOLD_FRACTION_BITS = 16;

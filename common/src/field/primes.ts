@@ -1,4 +1,4 @@
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 
 /** A prime field, by its order. */
 export interface PrimeField {

@@ -8,14 +8,11 @@ import { maskedOpening, encodeOpening, decodeOpenings } from '../bcp/ciphertext.
 import { exactL, generateKeyPair } from '../bcp/keys.js';
 import type { GeneratorFamily } from '../bcp/parameters.js';
 import { KeyedBcp } from '../bcp/scheme.js';
+import { gcd } from '../integers.js';
 import { createPortableEngine } from '../modular/index.js';
 import { inverses, jacobi, power } from '../modular/kernel.js';
 
 const engine = createPortableEngine({ threads: 0 });
-
-function gcd(x: bigint, y: bigint): bigint {
-  return y === 0n ? x : gcd(y, x % y);
-}
 
 describe.each<GeneratorFamily>(['residue', 'bcp03'])('master decryption, %s', (family) => {
   const made = (async () => {

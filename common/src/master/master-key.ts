@@ -10,7 +10,8 @@ import {
 } from '../bcp/parameters.js';
 import { jacobi } from '../modular/kernel.js';
 import type { ModularEngine } from '../modular/index.js';
-import { bitLength, bytesFromInteger, integerFromBytes } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger, integerFromBytes } from '../random.js';
 import { Secret } from '../secret.js';
 import type { Factors } from '../paillier/crt-opening.js';
 

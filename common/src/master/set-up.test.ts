@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import { PUBLIC_TEST_PRIMES } from '../../../harness/src/local/test-primes.js';
 import { createPortableEngine } from '../modular/index.js';
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 import { setUp, systemSafePrimes, type SafePrimeSource } from './set-up.js';
 
 const engine = createPortableEngine({ threads: 0 });

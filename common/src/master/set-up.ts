@@ -4,7 +4,8 @@ import { promisify } from 'node:util';
 
 import { publicParameters, type GeneratorFamily } from '../bcp/parameters.js';
 import type { ModularEngine } from '../modular/index.js';
-import { bitLength, uniformBetween, type RandomSource } from '../random.js';
+import { bitLength } from '../integers.js';
+import { uniformBetween, type RandomSource } from '../random.js';
 import { Secret } from '../secret.js';
 import { checkMasterKey, type MasterKey } from './master-key.js';
 

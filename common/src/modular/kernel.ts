@@ -7,7 +7,7 @@
  */
 import { modInv, modPow } from 'bigint-crypto-utils';
 
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 import type { PowerJob } from './engine.js';
 
 /** `base^exponent mod modulus`. */

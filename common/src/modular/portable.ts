@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 
-import { bitLength } from '../random.js';
+import { bitLength } from '../integers.js';
 import type { FixedBase, FixedProducts, ModularEngine, PowerJob, Ring } from './engine.js';
 import { Comb, inverses, jacobi, product } from './kernel.js';
 import { runTask } from './tasks.js';

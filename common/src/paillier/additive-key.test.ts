@@ -9,7 +9,8 @@ import { providerKeyForTests } from '../../../harness/src/local/packed.js';
 import { RecordingRandom, SeededRandom } from '../../../harness/src/local/randomness.js';
 import { PUBLIC_PROVIDER_PRIMES } from '../../../harness/src/local/test-primes.js';
 import { elementAt } from '../lists.js';
-import { bitLength, bytesFromInteger } from '../random.js';
+import { bitLength } from '../integers.js';
+import { bytesFromInteger } from '../random.js';
 import { Secret } from '../secret.js';
 import {
   AdditiveKey,

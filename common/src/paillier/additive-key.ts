@@ -11,8 +11,8 @@ import { promisify } from 'node:util';
 
 import { duoveilError } from '../errors.js';
 import type { FixedBase, ModularEngine, PowerJob, Ring } from '../modular/index.js';
+import { bitLength, gcd } from '../integers.js';
 import {
-  bitLength,
   bytesFromInteger,
   integerFromBytes,
   uniformBetween,
@@ -240,10 +240,4 @@ export async function generateAdditiveKey(
       opening: new CrtOpening(new Secret({ p, q }), engine),
     };
   }
-}
-
-function gcd(a: bigint, b: bigint): bigint {
-  let [x, y] = [a, b];
-  while (y !== 0n) [x, y] = [y, x % y];
-  return x;
 }

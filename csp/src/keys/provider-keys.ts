@@ -4,8 +4,8 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import { AdditiveKey, isWellFormed } from '@duoveil/common/paillier';
 import type { ProviderKey } from '@duoveil/common/protocols/packed';
+import { bitLength } from '@duoveil/common/integers';
 import {
-  bitLength,
   derivedRandom,
   integerFromBytes,
   systemRandom,

@@ -1,5 +1,5 @@
 /** A classifier for two classes of views, and what it may look at. */
-import { bitLength } from '@duoveil/common/random';
+import { bitLength } from '@duoveil/common/integers';
 
 /** What a classifier looks at: as many numbers of every view. */
 export type Look<Seen> = (seen: Seen) => readonly number[];

@@ -22,7 +22,8 @@ import {
   requestScore,
   shareGram,
 } from '@duoveil/common/protocols/packed';
-import { bitLength, uniformBits } from '@duoveil/common/random';
+import { bitLength } from '@duoveil/common/integers';
+import { uniformBits } from '@duoveil/common/random';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { packedKeys } from '../../src/local/packed.js';

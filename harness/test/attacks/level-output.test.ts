@@ -27,13 +27,8 @@ import {
   messageCounts,
   type ProviderKey,
 } from '@duoveil/common/protocols/packed';
-import {
-  bitLength,
-  bytesFromInteger,
-  derivedRandom,
-  uniformBelow,
-  uniformBits,
-} from '@duoveil/common/random';
+import { bitLength } from '@duoveil/common/integers';
+import { bytesFromInteger, derivedRandom, uniformBelow, uniformBits } from '@duoveil/common/random';
 import { Secret } from '@duoveil/common/secret';
 import { afterAll, describe, expect, it } from 'vitest';
 

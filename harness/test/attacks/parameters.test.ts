@@ -20,7 +20,8 @@ import { parsePolicy } from '@duoveil/common/encoding';
 import { elementAt } from '@duoveil/common/lists';
 import { checkMasterKey, type MasterKey } from '@duoveil/common/master';
 import { CrtOpening } from '@duoveil/common/paillier';
-import { bitLength, uniformBits } from '@duoveil/common/random';
+import { bitLength } from '@duoveil/common/integers';
+import { uniformBits } from '@duoveil/common/random';
 import {
   implement,
   parsePatientId,

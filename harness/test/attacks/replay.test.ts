@@ -37,7 +37,7 @@ import { Budgets } from '../../../csp/src/audit/budgets.js';
 import { Models } from '../../../csp/src/keys/models.js';
 import { TransferSessions } from '../../../csp/src/sessions/transfers.js';
 import { Comparisons } from '../../../csp/src/sessions/comparisons.js';
-import { ProviderIdentity } from '../../../service-provider/src/csp/packed.js';
+import { providerKey } from '../../../service-provider/src/csp/provider-key.js';
 import { TransferSession } from '../../../service-provider/src/csp/transfer-session.js';
 import { ingest, type IngestEnvironment } from '../../../service-provider/src/handlers/ingest.js';
 import { decodePackedModel } from '../../../service-provider/src/monitor/packed-model.js';
@@ -89,7 +89,7 @@ async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy =
       if (moment === 'after') calls.push(wire);
     },
   );
-  const provider = new ProviderIdentity(keys.own, connection);
+  const provider = providerKey(keys.own, connection);
   const session = new TransferSession(connection, random);
   const watch = async (name: string, window: readonly (readonly bigint[])[], number = 1) => {
     const pair = await keyPairOf(name);
@@ -359,8 +359,8 @@ describe("the CSP's sealed share", () => {
 
 async function register(csp: TestCsp, keys: Awaited<typeof made>) {
   const connection = localConnection(() => csp.packed);
-  const identity = new ProviderIdentity(keys.own, connection);
-  return { providerKeyId: await identity.id(new AbortController().signal) };
+  const identity = providerKey(keys.own, connection);
+  return { providerKeyId: await identity.registration.id(new AbortController().signal) };
 }
 
 describe("a sample in another patient's series", () => {

@@ -27,7 +27,7 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { loadMasterKey, storeMasterKey } from '../support/custody.js';
-import { ProviderIdentity } from '../../../service-provider/src/csp/packed.js';
+import { providerKey } from '../../../service-provider/src/csp/provider-key.js';
 import { TransferSession } from '../../../service-provider/src/csp/transfer-session.js';
 import { Monitors } from '../../../service-provider/src/monitor/monitors.js';
 import { PackedSuite } from '../../../service-provider/src/monitor/packed-suite.js';
@@ -80,7 +80,7 @@ async function record(): Promise<Recorded> {
     },
   });
   const stop = new AbortController();
-  const provider = new ProviderIdentity(keys.own, connection);
+  const provider = providerKey(keys.own, connection);
   const session = new TransferSession(connection, random);
   const file = join(directory, 'store.db');
   const store = await openStore({

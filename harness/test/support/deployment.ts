@@ -26,6 +26,7 @@ import type {
 import { Secret } from '@duoveil/common/secret';
 import { CustodyServiceService } from '@duoveil/proto';
 
+import { CspProxy } from '../../src/faults/csp-proxy.js';
 import { testEngine } from '../../src/local/engine.js';
 import { Servers } from '../../src/parties/servers.js';
 import { loadMasterKey } from './custody.js';
@@ -71,6 +72,7 @@ export class Deployment {
   readonly #waiting: Set<() => void>;
   readonly #connections: Connection[] = [];
   #masterKey: MasterKey | undefined;
+  #proxy: CspProxy | undefined;
 
   private constructor(
     directory: string,
@@ -126,6 +128,21 @@ export class Deployment {
     await deployment.servers.startCsp();
     await deployment.servers.startSp();
     return deployment;
+  }
+
+  /**
+   * Start the CSP, and a proxy before it that an SP may be given in its place; the proxy is stopped with
+   * the rest.
+   */
+  async startCspBehindProxy(): Promise<CspProxy> {
+    await this.servers.startCsp();
+    this.#proxy = new CspProxy({
+      address: this.servers.cspAddress,
+      asCsp: await this.tls(identity('csp')),
+      asSp: await this.tls(identity('sp')),
+    });
+    await this.#proxy.start();
+    return this.#proxy;
   }
 
   /** The CSP's master key, unsealed. */
@@ -200,6 +217,7 @@ export class Deployment {
   /** Stop everything and remove it. */
   async close(): Promise<void> {
     for (const connection of this.#connections) connection.close();
+    await this.#proxy?.stop();
     await this.servers.stop();
     await rm(this.directory, { recursive: true, force: true });
   }

@@ -14,18 +14,19 @@ import { BlindedArithmeticServiceService as Arithmetic } from '@duoveil/proto';
 
 import type { Patient } from '../store/index.js';
 import { callOptions, misbehaved, requireCount, type CallOptions } from './calls.js';
-import { PatientIdentity } from './patient-identity.js';
+import { patientKey } from './patient-key.js';
+import type { Registration } from './registration.js';
 
 /** Blinded arithmetic under one patient's key. Each method is one attempt: who repeats one masks afresh. */
 export class BlindedArithmeticClient {
   readonly #connection: Connection;
   readonly #bcp: Bcp;
-  readonly #identity: PatientIdentity;
+  readonly #patientKey: Registration;
 
   constructor(connection: Connection, bcp: Bcp, patient: Patient) {
     this.#connection = connection;
     this.#bcp = bcp;
-    this.#identity = new PatientIdentity(connection, bcp.parameters.digest, patient);
+    this.#patientKey = patientKey(connection, bcp.parameters.digest, patient);
   }
 
   async subtract(pairs: readonly MaskedPair[], stop: AbortSignal): Promise<Ciphertext[]> {
@@ -91,11 +92,11 @@ export class BlindedArithmeticClient {
     call: (keyId: Buffer, options: CallOptions) => Promise<Result>,
   ): Promise<Result> {
     const options = callOptions(signal);
-    const keyId = await this.#identity.id(signal);
+    const keyId = await this.#patientKey.id(signal);
     try {
       return await call(keyId, options);
     } catch (error) {
-      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#identity.forget();
+      if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) this.#patientKey.forget();
       throw error;
     }
   }

@@ -1,12 +1,7 @@
 import { encodeChannels, levelThresholds, type PackingPlan } from '@duoveil/common/encoding';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { elementAt } from '@duoveil/common/lists';
-import {
-  proveWellFormed,
-  type AdditiveCiphertext,
-  type AdditiveKey,
-  type AdditiveKeyPair,
-} from '@duoveil/common/paillier';
+import type { AdditiveCiphertext, AdditiveKey } from '@duoveil/common/paillier';
 import type { GarbledCircuit } from '@duoveil/common/protocols/compare';
 import {
   inLines,
@@ -16,7 +11,6 @@ import {
   type MessageCounts,
 } from '@duoveil/common/protocols/packed';
 import type { MaskedOpening } from '@duoveil/common/bcp';
-import { bytesFromInteger } from '@duoveil/common/random';
 import { callUnary, type Connection } from '@duoveil/common/runtime';
 import {
   PackedServiceService as Packed,
@@ -26,53 +20,9 @@ import {
 
 import type { Patient } from '../store/index.js';
 import { callOptions, misbehaved, requireCount } from './calls.js';
-import type { PatientIdentity } from './patient-identity.js';
+import type { ProviderKey } from './provider-key.js';
+import type { Registration } from './registration.js';
 import type { SessionInstance } from './transfer-session.js';
-
-/** This process's own additive key, and what the CSP calls it. It lives in memory only. */
-export class ProviderIdentity {
-  readonly keys: AdditiveKeyPair;
-  readonly #connection: Connection;
-  #id: Promise<Buffer> | undefined;
-
-  constructor(keys: AdditiveKeyPair, connection: Connection) {
-    this.keys = keys;
-    this.#connection = connection;
-  }
-
-  /** The key's name, registered if need be. */
-  id(signal: AbortSignal): Promise<Buffer> {
-    this.#id ??= this.#register(signal).catch((error: unknown) => {
-      this.#id = undefined;
-      throw error;
-    });
-    return this.#id;
-  }
-
-  /** The CSP has forgotten the key: register it again next time. */
-  forget(): void {
-    this.#id = undefined;
-  }
-
-  async #register(signal: AbortSignal): Promise<Buffer> {
-    const { key, opening } = this.keys;
-    const width = key.elementBytes / 2;
-    const roots = await proveWellFormed(key.modulus, opening);
-    const request = {
-      modulus: bytesFromInteger(key.modulus, width),
-      generator: bytesFromInteger(key.generator, key.elementBytes),
-      roots: roots.map((root) => bytesFromInteger(root, width)),
-    };
-    const options = callOptions(signal);
-    const { providerKeyId } = await callUnary(
-      this.#connection,
-      Packed.registerProviderKey,
-      request,
-      options,
-    );
-    return providerKeyId;
-  }
-}
 
 /** What the CSP made of the coefficients. */
 export interface KeptModel {
@@ -92,23 +42,23 @@ export interface ScoreAnswer {
 export class PackedClient {
   readonly #connection: Connection;
   readonly #cspKey: AdditiveKey;
-  readonly #provider: ProviderIdentity;
-  readonly #identity: PatientIdentity;
+  readonly #provider: ProviderKey;
+  readonly #patientKey: Registration;
   readonly #counts: MessageCounts;
   readonly #shape: PackingShape;
 
   constructor(
     connection: Connection,
     cspKey: AdditiveKey,
-    provider: ProviderIdentity,
-    identity: PatientIdentity,
+    provider: ProviderKey,
+    patientKey: Registration,
     patient: Pick<Patient, 'schema' | 'policy'>,
     plan: PackingPlan,
   ) {
     this.#connection = connection;
     this.#cspKey = cspKey;
     this.#provider = provider;
-    this.#identity = identity;
+    this.#patientKey = patientKey;
     this.#counts = messageCounts(plan);
     this.#shape = {
       channels: encodeChannels(patient.schema),
@@ -263,14 +213,14 @@ export class PackedClient {
     signal: AbortSignal,
     call: (keyId: Buffer, providerKeyId: Buffer) => Promise<Result>,
   ): Promise<Result> {
-    const keyId = await this.#identity.id(signal);
-    const providerKeyId = await this.#provider.id(signal);
+    const keyId = await this.#patientKey.id(signal);
+    const providerKeyId = await this.#provider.registration.id(signal);
     try {
       return await call(keyId, providerKeyId);
     } catch (error) {
       if (isDuoveilError(error, 'KEY_NOT_REGISTERED')) {
-        this.#identity.forget();
-        this.#provider.forget();
+        this.#patientKey.forget();
+        this.#provider.registration.forget();
       }
       throw error;
     }

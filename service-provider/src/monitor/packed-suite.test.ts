@@ -26,7 +26,7 @@ import { packedKeys } from '../../../harness/src/local/packed.js';
 import { SeededRandom } from '../../../harness/src/local/randomness.js';
 import { schemaOfBits } from '../../../harness/src/local/schemas.js';
 import { exactMd2 } from '../../../harness/src/oracle/model.js';
-import { ProviderIdentity } from '../csp/packed.js';
+import { providerKey } from '../csp/provider-key.js';
 import { TransferSession } from '../csp/transfer-session.js';
 import type { StoredModel } from '../store/index.js';
 import { PackedSuite } from './packed-suite.js';
@@ -115,7 +115,7 @@ async function deployment() {
         bcp: keys.bcp,
         cspKey: keys.csp.key,
         csp: connection,
-        provider: new ProviderIdentity(own, connection),
+        provider: providerKey(own, connection),
         session: new TransferSession(connection, random),
         random,
         stop: new AbortController().signal,

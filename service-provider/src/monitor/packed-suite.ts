@@ -24,8 +24,9 @@ import type { Connection } from '@duoveil/common/runtime';
 import type { ComparisonOffer } from '@duoveil/proto';
 
 import { attempts } from '../csp/calls.js';
-import { PackedClient, type ProviderIdentity } from '../csp/packed.js';
-import { PatientIdentity } from '../csp/patient-identity.js';
+import { PackedClient } from '../csp/packed.js';
+import { patientKey } from '../csp/patient-key.js';
+import type { ProviderKey } from '../csp/provider-key.js';
 import type { SessionInstance, TransferSession } from '../csp/transfer-session.js';
 import type { Patient, StoredModel, StoredSample } from '../store/index.js';
 import { decodePackedModel, encodePackedModel, type PackedModel } from './packed-model.js';
@@ -48,7 +49,7 @@ export interface PackedEnvironment {
   /** Encrypts to the CSP. */
   readonly cspKey: AdditiveKey;
   readonly csp: Connection;
-  readonly provider: ProviderIdentity;
+  readonly provider: ProviderKey;
   readonly session: TransferSession;
   readonly random: RandomSource;
   readonly stop: AbortSignal;
@@ -77,8 +78,8 @@ export class PackedSuite implements PatientSuite {
       csp: cspKey,
       own: provider.keys,
     };
-    const identity = new PatientIdentity(csp, bcp.parameters.digest, patient);
-    this.#client = new PackedClient(csp, cspKey, provider, identity, patient, plan);
+    const registration = patientKey(csp, bcp.parameters.digest, patient);
+    this.#client = new PackedClient(csp, cspKey, provider, registration, patient, plan);
   }
 
   async train(window: readonly StoredSample[], number: number): Promise<Uint8Array> {

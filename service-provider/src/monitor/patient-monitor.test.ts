@@ -2,7 +2,7 @@ import { Bcp, ciphertextOf } from '@duoveil/common/bcp';
 import { scaleOf } from '@duoveil/common/encoding';
 import type { MonitoringPolicy } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
-import { silentLogger, systemClock } from '@duoveil/common/runtime';
+import { Bell, silentLogger, systemClock } from '@duoveil/common/runtime';
 import type { Sleep } from '@duoveil/common/runtime';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
@@ -20,7 +20,6 @@ import {
 import { testPatient } from '../fixture.js';
 import type { Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import { Backlog } from './backlog.js';
-import { Bell } from './bell.js';
 import { PatientMonitor } from './patient-monitor.js';
 import type { PatientSuite, Score } from './suite.js';
 

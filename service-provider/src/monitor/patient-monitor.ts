@@ -1,11 +1,17 @@
 import { isOutlier, toNumber } from '@duoveil/common/encoding';
 import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
-import { inSpan, metrics, type Clock, type Logger, type Sleep } from '@duoveil/common/runtime';
+import {
+  inSpan,
+  metrics,
+  type Bell,
+  type Clock,
+  type Logger,
+  type Sleep,
+} from '@duoveil/common/runtime';
 
 import { isAccepted } from '../store/index.js';
 import type { Decision, Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import type { Backlog } from './backlog.js';
-import type { Bell } from './bell.js';
 import type { PatientSuite, Score } from './suite.js';
 
 type Scored = Extract<Decision['outcome'], { kind: 'scored' }>;

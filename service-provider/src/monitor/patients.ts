@@ -1,8 +1,7 @@
 import { duoveilError } from '@duoveil/common/errors';
-import type { PatientId } from '@duoveil/common/runtime';
+import { Bell, type PatientId } from '@duoveil/common/runtime';
 
 import type { Patient, Store } from '../store/index.js';
-import { Bell } from './bell.js';
 import type { PatientSuite, SuiteFactory } from './suite.js';
 
 /** One enrolled patient, as this process knows them. */

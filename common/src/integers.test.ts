@@ -1,14 +1,27 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { bitLength, gcd, roundHalfUp } from './integers.js';
 
-it('bitLength is the length in base two', () => {
-  expect([0n, 1n, -1n, 255n, 256n].map(bitLength)).toEqual([0, 1, 1, 8, 9]);
-  fc.assert(
-    fc.property(fc.bigInt({ min: 1n, max: 1n << 300n }), (x) => {
-      expect(bitLength(x)).toBe(x.toString(2).length);
-    }),
-  );
+describe('bitLength', () => {
+  it('is 0 for 0 and counts binary digits otherwise', () => {
+    expect(bitLength(0n)).toBe(0);
+    fc.assert(
+      fc.property(fc.bigInt({ min: 1n, max: 1n << 300n }), (value) => {
+        expect(bitLength(value)).toBe(value.toString(2).length);
+      }),
+    );
+  });
+
+  it('is exact around powers of two', () => {
+    for (const exponent of [1, 3, 4, 5, 31, 32, 33, 63, 64, 512, 2048]) {
+      const value = 1n << BigInt(exponent);
+      expect([value - 1n, value, value + 1n].map(bitLength)).toEqual([
+        exponent,
+        exponent + 1,
+        exponent + 1,
+      ]);
+    }
+  });
 });
 
 it('gcd divides both and is divided by every common divisor', () => {

@@ -1,4 +1,4 @@
-/** The few integer functions that encoding needs; exact for any size. */
+/** A few functions of integers; exact for any size. Not for secrets: their time depends on the values. */
 
 /** Bits in the binary representation of `|value|`; 0 for 0. */
 export function bitLength(value: bigint): number {

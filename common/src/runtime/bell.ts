@@ -1,3 +1,5 @@
+import { abortReason } from './clock.js';
+
 /**
  * Tells those who wait that something may have changed. A bell that was rung since one last looked
  * does not let one wait, so no change is missed between looking and waiting.
@@ -17,19 +19,31 @@ export class Bell {
   }
 
   /** Resolves as soon as the bell has been rung more often than `heard`, or the signal is aborted. */
-  next(heard: number, signal: AbortSignal): Promise<void> {
+  next(heard: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      if (this.#count > heard || signal.aborted) {
+      if (this.#count > heard || signal?.aborted === true) {
         resolve();
         return;
       }
       const wake = (): void => {
         this.#waiting.delete(wake);
-        signal.removeEventListener('abort', wake);
+        signal?.removeEventListener('abort', wake);
         resolve();
       };
       this.#waiting.add(wake);
-      signal.addEventListener('abort', wake, { once: true });
+      signal?.addEventListener('abort', wake, { once: true });
     });
+  }
+
+  /**
+   * Waits until a condition holds; it is looked at now and after each ring.
+   * @throws the signal's reason once that is aborted
+   */
+  async until(condition: () => boolean, signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      if (signal?.aborted === true) throw abortReason(signal);
+      if (condition()) return;
+      await this.next(this.#count, signal);
+    }
   }
 }
