@@ -18,6 +18,7 @@ import {
   startTelemetry,
   systemClock,
   systemSleep,
+  Turns,
   unary,
   untilStopped,
   writeFileAtomic,
@@ -97,6 +98,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     csp,
     provider: providerKey(await generateAdditiveKey(parameters.bits, engine, systemRandom), csp),
     session: new TransferSession(csp, systemRandom),
+    turns: new Turns(),
     random: systemRandom,
     stop: stop.signal,
   };

@@ -22,6 +22,7 @@ import {
   silentLogger,
   systemClock,
   type CallContext,
+  Turns,
 } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 import {
@@ -115,7 +116,16 @@ async function deployment(output: 'level' | 'distance', policyOfCsp: CspPolicy =
     const stop = new AbortController().signal;
     const { bcp } = keys;
     const cspKey = keys.csp.key;
-    const environment = { bcp, cspKey, csp: connection, provider, session, random, stop };
+    const environment = {
+      bcp,
+      cspKey,
+      csp: connection,
+      provider,
+      session,
+      turns: new Turns(),
+      random,
+      stop,
+    };
     const suite = new PackedSuite(environment, patient);
     const plan = packingPlanOf(schema, policy, 512);
     const samples = async (list: readonly (readonly bigint[])[]) =>

@@ -15,7 +15,13 @@ import { encodeFactors } from '@duoveil/common/master';
 import { CrtOpening, type AdditiveCiphertext } from '@duoveil/common/paillier';
 import { encryptSamples } from '@duoveil/common/protocols/packed';
 import { bytesFromInteger, integerFromBytes } from '@duoveil/common/random';
-import { createLogger, parsePatientId, systemClock, systemSleep } from '@duoveil/common/runtime';
+import {
+  createLogger,
+  parsePatientId,
+  systemClock,
+  systemSleep,
+  Turns,
+} from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 import {
   KeepCoefficientsRequest,
@@ -129,6 +135,7 @@ async function record(): Promise<Recorded> {
           csp: connection,
           provider,
           session,
+          turns: new Turns(),
           random,
           stop: stop.signal,
         },

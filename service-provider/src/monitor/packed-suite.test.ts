@@ -8,7 +8,7 @@ import { duoveilError } from '@duoveil/common/errors';
 import { elementAt } from '@duoveil/common/lists';
 import type { AdditiveKeyPair } from '@duoveil/common/paillier';
 import { encryptSamples } from '@duoveil/common/protocols/packed';
-import { parsePatientId, type Service } from '@duoveil/common/runtime';
+import { parsePatientId, Turns, type Service } from '@duoveil/common/runtime';
 import { afterAll, describe, expect, it } from 'vitest';
 
 import type { Discipline } from '../../../csp/src/audit/discipline.js';
@@ -117,6 +117,7 @@ async function deployment() {
         csp: connection,
         provider: providerKey(own, connection),
         session: new TransferSession(connection, random),
+        turns: new Turns(),
         random,
         stop: new AbortController().signal,
       },

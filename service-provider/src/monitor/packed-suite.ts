@@ -20,7 +20,7 @@ import {
   type ServiceProviderRole,
 } from '@duoveil/common/protocols/packed';
 import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
-import type { Connection } from '@duoveil/common/runtime';
+import type { Connection, Turns } from '@duoveil/common/runtime';
 import type { ComparisonOffer } from '@duoveil/proto';
 
 import { attempts } from '../csp/calls.js';
@@ -51,6 +51,8 @@ export interface PackedEnvironment {
   readonly csp: Connection;
   readonly provider: ProviderKey;
   readonly session: TransferSession;
+  /** Shared with every other patient of the process. */
+  readonly turns: Turns;
   readonly random: RandomSource;
   readonly stop: AbortSignal;
 }
@@ -129,10 +131,11 @@ export class PackedSuite implements PatientSuite {
 
   /** One attempt: one round trip for a distance, two for a level. */
   async #scoreOnce(live: LiveModel, sample: StoredSample): Promise<Score | undefined> {
-    const { stop, session } = this.#environment;
+    const { stop, session, turns } = this.#environment;
     const cspId = (live.cspId ??= await this.#load(live));
     const use = this.#plan.level && (await session.next(stop));
     const prepared = await live.pool.take();
+    await turns.next();
     const { request, pending } = requestScore(this.#role, sample.ciphertexts, prepared);
     try {
       const { answer, comparison } = await this.#client.score(cspId, request, use, stop);
@@ -158,8 +161,9 @@ export class PackedSuite implements PatientSuite {
     { sender, instance }: SessionInstance,
     { comparisonId, labels }: ComparisonOffer,
   ): Promise<Score> {
-    const { random, stop } = this.#environment;
+    const { random, stop, turns } = this.#environment;
     const shares = { numerator, determinant: -model.share.determinant };
+    await turns.next();
     const { garbled, outputMasks } = garbleComparison(
       sender,
       this.#plan,
