@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 
 import { Bcp, parseParametersDigest } from '@duoveil/common/bcp';
+import { duoveilError } from '@duoveil/common/errors';
 import { loadEngine } from '@duoveil/common/modular';
 import { AdditiveKey, generateAdditiveKey } from '@duoveil/common/paillier';
 import { systemRandom } from '@duoveil/common/random';
@@ -23,6 +24,8 @@ import {
   untilStopped,
   writeFileAtomic,
   type Logger,
+  type RetryOptions,
+  type StopReason,
 } from '@duoveil/common/runtime';
 import {
   EnrolmentServiceService,
@@ -71,27 +74,23 @@ export async function serve(settings: SpSettings): Promise<void> {
   const stop = new AbortController();
   // Every patient's monitor listens, and every call to the CSP.
   setMaxListeners(0, stop.signal);
-  const parameters = await retrying(() => fetchParameters(csp, pinned, engine), {
-    deadlineMs: 60_000,
-    baseMs: 200,
-    maxMs: 5_000,
-    random: systemRandom,
-    onRetry: (error, attempt, pauseMs) => {
+  const parameters = await waiting(
+    () => fetchParameters(csp, pinned, engine),
+    (error, attempt, pauseMs) => {
       logger.warn('the CSP does not answer yet', { error, attempt, pauseMs });
     },
-  });
+    stopping,
+  );
   requireSecureBits(parameters.bits, settings.insecureKeyBits);
 
   const bcp = new Bcp(parameters, engine);
-  const store = await retrying(() => openStore({ ...where, parameters }), {
-    deadlineMs: 60_000,
-    baseMs: 200,
-    maxMs: 5_000,
-    random: systemRandom,
-    onRetry: (error, attempt, pauseMs) => {
+  const store = await waiting(
+    () => openStore({ ...where, parameters }),
+    (error, attempt, pauseMs) => {
       logger.warn('the database does not answer yet', { error, attempt, pauseMs });
     },
-  });
+    stopping,
+  );
   const packed: PackedEnvironment = {
     bcp,
     cspKey: new AdditiveKey(parameters, engine),
@@ -169,6 +168,23 @@ export async function serve(settings: SpSettings): Promise<void> {
   await store.close();
   await engine.close();
   await telemetry.close();
+}
+
+/**
+ * Does what needs another party as often as it takes: one that is down, or sealed, comes when it comes.
+ * @throws what trying again does not mend; NOT_READY where this process is asked to stop before
+ */
+async function waiting<T>(
+  work: () => Promise<T>,
+  onRetry: NonNullable<RetryOptions['onRetry']>,
+  stopping: Promise<StopReason>,
+): Promise<T> {
+  const stop = new AbortController();
+  void stopping.then((reason) => {
+    stop.abort(duoveilError('NOT_READY', `stopped before it was ready (${reason})`));
+  });
+  const pauses = { baseMs: 200, maxMs: 5_000, random: systemRandom };
+  return retrying(work, { ...pauses, onRetry, signal: stop.signal });
 }
 
 /** Whatever the first training and score would otherwise wait for; that they can do without. */

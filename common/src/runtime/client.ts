@@ -125,8 +125,9 @@ function clientOf(address: string, tls: ClientTls, options: ConnectOptions): Cli
     'grpc.use_local_subchannel_pool': 1,
     'grpc.max_receive_message_length': limit,
     'grpc.max_send_message_length': limit,
-    'grpc.keepalive_time_ms': 30_000,
-    'grpc.keepalive_timeout_ms': 10_000,
+    // A peer that is gone without a word, or stalled, is noticed after ten seconds.
+    'grpc.keepalive_time_ms': 5_000,
+    'grpc.keepalive_timeout_ms': 5_000,
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 5_000,
   });

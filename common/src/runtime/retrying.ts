@@ -4,7 +4,7 @@ import type { RandomSource } from '../random.js';
 import { systemClock, systemSleep } from './clock.js';
 import type { Clock, Sleep } from './clock.js';
 
-/** How an operation is tried again. At least one of `attempts` and `deadlineMs` bounds it. */
+/** How an operation is tried again. One of `attempts`, `deadlineMs` and `signal` has to bound it. */
 export interface RetryOptions {
   /** At most this many tries in all, at least 1; unbounded if left out. */
   readonly attempts?: number;
