@@ -104,6 +104,20 @@ describe('the intake of samples', () => {
     await ended;
   });
 
+  it('leaves nothing of a sample at the signal of its stream', async () => {
+    // Node.js keeps a weak reference to every signal that was ever made from another one.
+    const combined = vi.spyOn(AbortSignal, 'any');
+    const { sender, answered, ended } = stream();
+    sender.send(open());
+    for (const sequence of [1, 2, 3]) {
+      sender.send({ $case: 'sample', value: await patient.sample(sequence, [1n, 2n]) });
+    }
+    await answered(4);
+    sender.end();
+    await ended;
+    expect(combined.mock.calls.length).toBeLessThanOrEqual(1);
+  });
+
   it('acknowledges nothing that could not be stored', async () => {
     const { sender, answers, answered, ended } = stream();
     sender.send(open());

@@ -35,10 +35,10 @@ export function ingest(environment: IngestEnvironment): BidiHandler<IngestReques
     for await (const { message } of requests) {
       if (message?.$case === 'open' && intake === undefined) {
         const owned = await open(environment, message.value, context);
-        intake = await Intake.begin(environment, owned, newest);
+        intake = await Intake.begin(environment, owned, newest, context.signal);
         await send(opened(intake.next));
       } else if (message?.$case === 'sample' && intake !== undefined) {
-        await intake.accept(message.value, context.signal);
+        await intake.accept(message.value);
         await send(acknowledged(message.value.sequence));
       } else {
         throw duoveilError(
@@ -80,12 +80,18 @@ class Intake {
   readonly #environment: IngestEnvironment;
   readonly #owned: Owned;
   readonly #superseded = new AbortController();
+  /**
+   * That, or the end of the call. Made once: a signal remembers all that were made from it, for as long
+   * as it lives.
+   */
+  readonly #over: AbortSignal;
   /** What it is doing; never rejects. */
   #working: Promise<void> = Promise.resolve();
 
-  private constructor(environment: IngestEnvironment, owned: Owned) {
+  private constructor(environment: IngestEnvironment, owned: Owned, signal: AbortSignal) {
     this.#environment = environment;
     this.#owned = owned;
+    this.#over = AbortSignal.any([signal, this.#superseded.signal]);
   }
 
   /**
@@ -96,10 +102,11 @@ class Intake {
     environment: IngestEnvironment,
     owned: Owned,
     newest: Map<PatientId, Intake>,
+    signal: AbortSignal,
   ): Promise<Intake> {
     const { id } = owned.watched.patient;
     const old = newest.get(id);
-    const intake = new Intake(environment, owned);
+    const intake = new Intake(environment, owned, signal);
     newest.set(id, intake);
     await intake.#busyWith(async () => {
       if (old !== undefined) await old.#end();
@@ -109,8 +116,8 @@ class Intake {
   }
 
   /** When this resolves, the sample is on disk. One that is there already must be the same. */
-  accept(sample: Sample, signal: AbortSignal): Promise<void> {
-    return this.#busyWith(() => this.#accept(sample, signal));
+  accept(sample: Sample): Promise<void> {
+    return this.#busyWith(() => this.#accept(sample));
   }
 
   #busyWith(work: () => Promise<void>): Promise<void> {
@@ -125,7 +132,7 @@ class Intake {
     return this.#working;
   }
 
-  async #accept(sample: Sample, signal: AbortSignal): Promise<void> {
+  async #accept(sample: Sample): Promise<void> {
     const { bcp, store, clock } = this.#environment;
     const { lease, backlog } = this.#owned;
     const { suite, arrivals } = this.#owned.watched;
@@ -154,7 +161,7 @@ class Intake {
       bcp.parameters,
       bcp.engine,
     );
-    await this.#room(signal);
+    await this.#room();
     this.#requireNewest();
     await store.samples.append(lease, { sequence: this.next, ciphertexts }, digest, clock.now());
     this.next += 1;
@@ -191,14 +198,13 @@ class Intake {
   }
 
   /** Wait until the monitor has caught up: gRPC's flow control then slows the gateway down. */
-  async #room(signal: AbortSignal): Promise<void> {
+  async #room(): Promise<void> {
     const { progress, patient } = this.#owned.watched;
     // Looked up only where what is known does not say that there is room: it can only have grown.
-    const over = AbortSignal.any([signal, this.#superseded.signal]);
-    while (this.next - this.#decided > BACKLOG && !over.aborted) {
+    while (this.next - this.#decided > BACKLOG && !this.#over.aborted) {
       const heard = progress.count;
       this.#decided = await this.#environment.store.decisions.last(patient.id);
-      if (this.next - this.#decided > BACKLOG) await progress.next(heard, over);
+      if (this.next - this.#decided > BACKLOG) await progress.next(heard, this.#over);
     }
   }
 }
