@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 import { parsePatientId } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 import { contextForTests } from '../../../harness/src/local/loopback.js';
 import { AuditLog } from './audit-log.js';
@@ -40,12 +40,18 @@ async function setUp(allowDistance: boolean, patient: Allowance) {
     clock,
   });
   const discipline = new Discipline(allowDistance, budgets, audit, clock);
-  const admit = (method: string, output: 'distance' | 'level', keyId = 'aa') =>
-    discipline.admit(
+  const admit = (
+    method: string,
+    output: 'distance' | 'level',
+    keyId = 'aa',
+    answer = (): Promise<void> => Promise.resolve(),
+  ) =>
+    discipline.answer(
       method,
       output,
       { keyId, patient: parsePatientId('bed-1', 'patient') },
       contextForTests(),
+      answer,
     );
   /** Every line, as event, method and code. */
   const lines = async () =>
@@ -54,7 +60,7 @@ async function setUp(allowDistance: boolean, patient: Allowance) {
       .slice(0, -1)
       .map((line) => JSON.parse(line) as Record<string, string>)
       .map(({ event = '', method = '', code = '' }) => `${event} ${method} ${code}`.trim());
-  return { time, admit, lines };
+  return { time, admit, lines, audit };
 }
 
 const exceeded = { code: 'BUDGET_EXCEEDED' };
@@ -67,6 +73,21 @@ describe('the discipline', () => {
     await admit('Score', 'level');
     await admit('Divide', 'distance');
     expect(await lines()).toEqual(['distance Divide', 'distance Divide']);
+  });
+
+  it('gives out no answer whose line could not be written', async () => {
+    const { admit, audit } = await setUp(true, { perMinute: 0, perDay: 0 });
+    vi.spyOn(audit, 'append').mockRejectedValueOnce(new Error('disk'));
+    await expect(admit('Score', 'distance')).rejects.toThrow('disk');
+  });
+
+  it('begins no answer to what it refuses', async () => {
+    const { admit } = await setUp(false, { perMinute: 1, perDay: 0 });
+    const answer = vi.fn(() => Promise.resolve());
+    await expect(admit('Score', 'distance', 'aa', answer)).rejects.toThrow();
+    await admit('Score', 'level', 'aa', answer);
+    await expect(admit('Score', 'level', 'aa', answer)).rejects.toMatchObject(exceeded);
+    expect(answer).toHaveBeenCalledTimes(1);
   });
 
   it('writes down each refusal of a distance, and charges nothing for it', async () => {

@@ -29,16 +29,18 @@ export class Discipline {
   }
 
   /**
-   * May this call be answered? It is paid for then, from the budget of the key that it is under; where
-   * distances follow from its answer, the audit log has it.
+   * Answer a call if it may be answered. It is paid for then, from the budget of the key that it is
+   * under; where distances follow from its answer, the audit log has it on disk before this resolves.
+   * @param answer begins once the call is admitted, while the audit log writes
    * @throws DuoveilError `OUTPUT_NOT_ALLOWED`, `BUDGET_EXCEEDED`; the refusal is in the audit log
    */
-  async admit(
+  async answer<Answer>(
     method: string,
     output: 'distance' | 'level',
     owner: KeyOwner,
     { identity }: Pick<CallContext, 'identity'>,
-  ): Promise<void> {
+    answer: () => Promise<Answer>,
+  ): Promise<Answer> {
     const { patient } = owner;
     const provider = formatIdentity(identity);
     try {
@@ -52,7 +54,10 @@ export class Discipline {
       }
       throw error;
     }
-    if (output === 'distance') await this.#audit.append({ event: 'distance', method, patient });
+    if (output === 'level') return answer();
+    const recorded = this.#audit.append({ event: 'distance', method, patient });
+    const [answered] = await Promise.all([answer(), recorded]);
+    return answered;
   }
 
   #requireAllowed(output: 'distance' | 'level'): void {

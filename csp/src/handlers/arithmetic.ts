@@ -100,8 +100,8 @@ async function admitted(
   context: CallContext,
 ): Promise<CryptoServiceProviderRole> {
   const owner = keys.find(keyId);
-  await discipline.admit(method, 'distance', owner, context);
-  return { key: owner.key, decryption };
+  const role = { key: owner.key, decryption };
+  return discipline.answer(method, 'distance', owner, context, () => Promise.resolve(role));
 }
 
 async function decodeValues(

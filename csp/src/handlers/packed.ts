@@ -137,23 +137,24 @@ export function packedService(environment: PackedEnvironment): Service {
       const sample = await decode(request.sample, 'sample', messageCounts(plan).score, own.key);
       const { sessionId, instance } = request;
       const receiver = output === 'level' ? sessions.use(sessionId, instance) : undefined;
-      await discipline.admit('Score', output, owner, context);
-      metrics.openings.add(sample.length, { 'duoveil.suite': 'packed' });
       const role = { plan, own };
-      if (receiver === undefined) {
-        // The same request draws the same: a repeated one learns nothing that the first did not.
-        const drawn = derivedRandom(answers.reveal(), scoreContext(request));
-        const { answer } = await answerScore(role, provider, model, sample, drawn);
-        return { answer: provider.key.encode(answer), comparison: undefined };
-      }
-      const zero = provider.pool.take();
-      const scored = await answerScore(role, provider, model, sample, random, zero);
-      const shares = { numerator: scored.share, determinant: model.share.determinant };
-      const { pending, message } = requestComparison(receiver, plan, shares, instance);
-      return {
-        answer: provider.key.encode(scored.answer),
-        comparison: { comparisonId: comparisons.add(pending), labels: Buffer.from(message) },
-      };
+      return discipline.answer('Score', output, owner, context, async () => {
+        metrics.openings.add(sample.length, { 'duoveil.suite': 'packed' });
+        if (receiver === undefined) {
+          // The same request draws the same: a repeated one learns nothing that the first did not.
+          const drawn = derivedRandom(answers.reveal(), scoreContext(request));
+          const { answer } = await answerScore(role, provider, model, sample, drawn);
+          return { answer: provider.key.encode(answer), comparison: undefined };
+        }
+        const zero = provider.pool.take();
+        const scored = await answerScore(role, provider, model, sample, random, zero);
+        const shares = { numerator: scored.share, determinant: model.share.determinant };
+        const { pending, message } = requestComparison(receiver, plan, shares, instance);
+        return {
+          answer: provider.key.encode(scored.answer),
+          comparison: { comparisonId: comparisons.add(pending), labels: Buffer.from(message) },
+        };
+      });
     }),
 
     offerTransfers: unary(packedOptions, () => {
