@@ -80,6 +80,8 @@ export interface ErrorDetails {
   STORAGE_FULL: NoDetails;
   /** The database cannot be reached, or gave up, for the moment; try again. */
   STORAGE_UNAVAILABLE: NoDetails;
+  /** A gateway's spool is damaged. `sequence` is the first sample that cannot be sent. */
+  SPOOL_DAMAGED: { readonly sequence: bigint };
   /** The store failed otherwise. */
   STORAGE_FAILED: NoDetails;
   /** A defect. The log of the party that raised it says more. */

@@ -14,6 +14,8 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { z } from 'zod';
 
+import { DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, LEAST_MAX_BYTES } from './spool.js';
+
 const path = z.string().min(1);
 const textOrNumber = z.union([z.string(), z.number()], 'must be a text or a number');
 
@@ -47,6 +49,14 @@ const all = {
     .optional(),
   realtime: z.boolean().default(false),
   json: z.boolean().default(false),
+  spoolMaxSamples: z
+    .int('must be a whole number of samples, 1 or more')
+    .min(1, 'must be a whole number of samples, 1 or more')
+    .default(DEFAULT_MAX_SAMPLES),
+  spoolMaxBytes: z
+    .int('must be a whole number of bytes')
+    .min(LEAST_MAX_BYTES, `must be ${LEAST_MAX_BYTES} bytes or more`)
+    .default(DEFAULT_MAX_BYTES),
   ...telemetrySettings,
   engine: z.enum(ENGINE_CHOICES, `must be one of ${ENGINE_CHOICES.join(', ')}`).default('auto'),
   logLevel: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('warn'),
@@ -80,11 +90,11 @@ const descriptions = {
   ],
   passphraseFile: [
     '--passphrase-file <file>',
-    'file with the passphrase that seals the secret key; or set DUOVEIL_GATEWAY_PASSPHRASE',
+    "file with the passphrase that seals the patient's keys; or set DUOVEIL_GATEWAY_PASSPHRASE",
   ],
   keyFile: [
     '--key-file <file>',
-    'file with a 32-byte key that seals the secret key, instead of a passphrase',
+    "file with a 32-byte key that seals the patient's keys, instead of a passphrase",
   ],
   insecureKeyBits: [
     '--insecure-key-bits',
@@ -97,6 +107,14 @@ const descriptions = {
     'pace the rows by the column "Time [s]", else one a second, instead of as fast as they go',
   ],
   json: ['--json', 'one JSON object a line on standard output, and nothing else there'],
+  spoolMaxSamples: [
+    '--spool-max-samples <n>',
+    `the most samples that wait on disk (default: ${DEFAULT_MAX_SAMPLES})`,
+  ],
+  spoolMaxBytes: [
+    '--spool-max-bytes <n>',
+    `the most bytes that they may take there (default: ${DEFAULT_MAX_BYTES})`,
+  ],
   metricsListen: [
     '--metrics-listen <host:port>',
     'serve /metrics, /healthz and /readyz there over plain HTTP (default: off)',

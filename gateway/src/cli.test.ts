@@ -22,7 +22,7 @@ let bed: TestBed;
 let tls: string;
 let state: string;
 let input: string;
-let passphrase: string;
+let secret: readonly string[];
 beforeAll(async () => {
   bed = await TestBed.create();
   await bed.sp.start();
@@ -30,8 +30,9 @@ beforeAll(async () => {
   await writeCredentials(tls, await bed.credentials());
   state = join(bed.directory, 'state');
   input = join(bed.directory, 'vitals.csv');
-  passphrase = join(bed.directory, 'passphrase');
-  await writeFile(passphrase, 'correct horse\n');
+  const keyFile = join(bed.directory, 'sealing.key');
+  await writeFile(keyFile, `${'07'.repeat(32)}\n`);
+  secret = ['--key-file', keyFile];
   const rows = Array.from({ length: 12 }, (_, i) => `${i}, ${70 + i}, ${i === 6 ? 'NaN' : 97}`);
   await writeFile(input, ['Time [s], HR, SpO2', ...rows, ''].join('\n'));
 });
@@ -68,14 +69,14 @@ const enrolment = () => [
 
 describe('duoveil gateway', () => {
   it('enrols, streams and tells its status', async () => {
-    expect(await gateway([...enrolment(), '--passphrase-file', passphrase])).toEqual({
+    expect(await gateway([...enrolment(), ...secret])).toEqual({
       code: 0,
       stdout: [`patient-1 is enrolled, with a new key; state in ${state}`],
       stderr: [],
     });
     // As under a supervisor: standard input is open, and its end would stop the gateway.
     const { code, stdout, stderr } = await gateway(
-      ['stream', ...connection(), '--input', input, '--json'],
+      ['stream', ...connection(), ...secret, '--input', input, '--json'],
       { DUOVEIL_STOP_ON_STDIN_END: '1' },
     );
     expect([code, stderr]).toEqual([0, []]);
@@ -100,7 +101,7 @@ describe('duoveil gateway', () => {
         keyBits: 512,
       },
     });
-    const again = await gateway(['stream', ...connection(), '--input', input]);
+    const again = await gateway(['stream', ...connection(), ...secret, '--input', input]);
     expect(again.stdout).toContain('row 10      OUTLIER  MD² 1.25      1.5 ms');
     expect(again.stdout).toContain('row 6       skipped: SpO2 is missing');
     expect(again.stdout).toContain('baseline 1 trained in 20.0 ms');
@@ -142,7 +143,7 @@ describe('duoveil gateway', () => {
         ...['stream', '--sp', bed.sp.address, '--tls', tls, '--state', own],
         ...['--input', long, '--json', '--realtime'],
       ],
-      {},
+      { DUOVEIL_GATEWAY_PASSPHRASE: 'secret' },
       (line, kill) => {
         if (line.startsWith('{"index":1,')) kill();
       },
@@ -160,10 +161,27 @@ describe('duoveil gateway', () => {
     ['a wrong window', () => [...enrolment(), '--window', '3'], /--window: must be .* from 4 to/],
     ['no secret', () => [...enrolment(), '--state', `${state}-4`], /set --passphrase-file/],
     ['no limit', () => ['stream', ...connection(), '--input', input, '--limit', '0'], /1 or more/],
-    ['a missing file', () => ['stream', ...connection(), '--input', '/none.csv'], /no such file/],
+    [
+      'no secret for the spool',
+      () => ['stream', ...connection(), '--input', input],
+      /not none: set/,
+    ],
+    [
+      'a missing file',
+      () => ['stream', ...connection(), ...secret, '--input', '/none.csv'],
+      /no such file/,
+    ],
+    [
+      'a spool that is too small',
+      () => [
+        ...['stream', ...connection(), ...secret, '--input', input],
+        ...['--spool-max-bytes', '1000'],
+      ],
+      /--spool-max-bytes: must be 1048576 bytes or more/,
+    ],
     [
       'too few rows',
-      () => ['stream', ...connection(), '--input', input, '--limit', '3'],
+      () => ['stream', ...connection(), ...secret, '--input', input, '--limit', '3'],
       /vitals.csv has 3 complete rows of 3; a window of 4 needs at least 4 \[INPUT_INVALID\]$/,
     ],
     [

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 
 import { parseParametersDigest } from '@duoveil/common/bcp';
 import { THRESHOLD_SCALE } from '@duoveil/common/encoding';
-import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+import { duoveilError } from '@duoveil/common/errors';
 import { loadEngine } from '@duoveil/common/modular';
 import type { EngineChoice, ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
@@ -36,10 +36,12 @@ import {
 import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 import { writeLine } from './output.js';
 import { runRecording } from './run-recording.js';
-import { sealingSecret } from './sealing-secret.js';
+import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
 import { csvSource } from './sources/index.js';
-import { Spool } from './spool.js';
-import { hasSecretKey, readSecretKey, requireState, stateFiles } from './state.js';
+import { peekProgress } from './spool-file.js';
+import { openSpool } from './spool-key.js';
+import { stateFiles } from './state-files.js';
+import { hasSecretKey, readSecretKey, requireState } from './state.js';
 import { fetchStatistics } from './statistics.js';
 
 /** `duoveil gateway …` */
@@ -51,7 +53,8 @@ export function gatewayCommand(): Command {
       '\nA gateway serves one patient. Enrol the patient once, then stream:\n' +
         '  $ duoveil gateway enrol --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
         '      --parameters-digest <hex> --passphrase-file secret.txt\n' +
-        '  $ duoveil gateway stream --sp sp.example:7002 --tls tls/ --state ward-7/ --input vitals.csv\n',
+        '  $ duoveil gateway stream --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
+        '      --passphrase-file secret.txt --input vitals.csv\n',
     );
   addMonitoringOptions(
     withGatewaySettings(
@@ -82,7 +85,8 @@ export function gatewayCommand(): Command {
   withGatewaySettings(
     gateway.command('stream'),
     [
-      ...(['sp', 'tls', 'state', 'input', 'limit', 'realtime', 'json'] as const),
+      ...(['sp', 'tls', 'state', 'passphraseFile', 'keyFile'] as const),
+      ...(['input', 'limit', 'realtime', 'json', 'spoolMaxSamples', 'spoolMaxBytes'] as const),
       ...(['metricsListen', 'traceEndpoint', 'traceRatio', 'engine', 'logLevel'] as const),
     ],
     streamSettings,
@@ -93,7 +97,8 @@ export function gatewayCommand(): Command {
       'Encrypts a recording and streams it to the service provider, and prints a result for every ' +
         'row. Nothing is lost and nothing counts twice if the connection breaks or the gateway is ' +
         'killed: start it again with the same recording, and it goes on where it was. It then prints ' +
-        'all results from the first row again.',
+        'all results from the first row again. Samples wait on disk, encrypted, until they are ' +
+        "acknowledged: that takes the secret that sealed the patient's keys at enrolment.",
     )
     .addHelpText('after', HELP_ON_SETTINGS);
   withGatewaySettings(
@@ -154,12 +159,22 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   const state = await requireState(settings.state);
   const channels = state.schema.channels.map(({ name }) => name);
   const source = csvSource({ path: input, channels, limit: settings.limit });
+  const secret = await sealingSecret(settings);
   const party = await openParty(settings);
   const telemetry = await startTelemetry('gateway', settings, party.logger);
   try {
     requirePatient(state.patient, party.patient, settings.state);
     telemetry.follow({ isServing: () => true });
-    const spool = Spool.open(stateFiles(settings.state).spool);
+    const spool = await openSpool({
+      directory: settings.state,
+      patient: state.patient,
+      secret,
+      maxSamples: settings.spoolMaxSamples,
+      maxBytes: settings.spoolMaxBytes,
+      random: systemRandom,
+      logger: party.logger,
+    });
+    forgetSealingSecret(secret);
     try {
       const summary = await whileNotStopped((signal) =>
         runRecording(
@@ -237,15 +252,14 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
 }
 
 function spoolStatus(file: string): Readonly<Record<string, number | string | undefined>> {
-  try {
-    const spool = Spool.open(file);
-    const { acknowledged, size, recording } = spool;
-    spool.close();
-    return { samplesAcknowledged: acknowledged, samplesWaiting: size, recording };
-  } catch (error) {
-    if (!isDuoveilError(error, 'STORAGE_FAILED')) throw error;
-    return { samplesWaiting: 'unknown: the spool is in use' };
-  }
+  const progress = peekProgress(file);
+  if (progress === undefined) return { samplesAcknowledged: 0, samplesWaiting: 0 };
+  const { acknowledged, last, recording } = progress;
+  return {
+    samplesAcknowledged: acknowledged,
+    samplesWaiting: last - acknowledged,
+    recording: recording ?? undefined,
+  };
 }
 
 /** What talks to the service provider in the patient's name. */

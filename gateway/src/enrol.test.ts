@@ -16,7 +16,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { enrol } from './enrol.js';
 import type { EnrolOptions } from './enrol.js';
 import { FAST, PARAMETERS, PATIENT, POLICY, SCHEMA, TestBed } from './fixture.js';
-import { readSecretKey, readState, requireState, stateFiles } from './state.js';
+import { openSpool } from './spool-key.js';
+import { stateFiles } from './state-files.js';
+import { readSecretKey, readState, requireState } from './state.js';
 
 const engine = createPortableEngine({ threads: 0 });
 const secret: SealingSecret = { kind: 'key', key: new Secret(Buffer.alloc(32, 7)) };
@@ -89,6 +91,25 @@ describe('enrol', () => {
     expect(bed.sp.enrolments).toHaveLength(2);
     expect(bed.sp.enrolments[1]).toEqual(bed.sp.enrolments[0]);
     expect(asked).toBe(1);
+  });
+
+  it('makes a spool key under the same secret, and again where it was lost', async () => {
+    await enrol(options);
+    const spool = { directory, patient: PATIENT, random: systemRandom, logger: FAST.logger };
+    const other: SealingSecret = { kind: 'key', key: new Secret(Buffer.alloc(32, 8)) };
+    (await openSpool({ ...spool, secret })).close();
+    await expect(openSpool({ ...spool, secret: other })).rejects.toThrow(/wrong secret/);
+    await rm(stateFiles(directory).spoolKey);
+    await expect(openSpool({ ...spool, secret })).rejects.toThrow(
+      /run "duoveil gateway enrol" again/,
+    );
+    // Not under another secret than the patient's own key.
+    await expectRefusal({ sealingSecret: () => Promise.resolve(other) }, 'UNSEALING_FAILED');
+    expect((await enrol(options)).newKey).toBe(false);
+    // The spool that is there was sealed with the key that was lost.
+    await expect(openSpool({ ...spool, secret })).rejects.toThrow(/another spool key/);
+    await rm(stateFiles(directory).spool);
+    (await openSpool({ ...spool, secret })).close();
   });
 
   it('has the key on disk before the service provider hears of it', async () => {

@@ -18,6 +18,7 @@ import { callUnary, requireSecureBits, retrying } from '@duoveil/common/runtime'
 import type { Connection, Logger, PatientId, SealingSecret, Sleep } from '@duoveil/common/runtime';
 import { EnrolmentServiceService, ParametersServiceService } from '@duoveil/proto';
 
+import { hasSpoolKey, writeSpoolKey } from './spool-key.js';
 import { readSecretKey, readState, writeSecretKey, writeState } from './state.js';
 import type { GatewayState } from './state.js';
 import { encodeEnrolment, misbehaved } from './wire.js';
@@ -37,7 +38,7 @@ export interface EnrolOptions {
   readonly policy: MonitoringPolicy;
   /** Accept a modulus of less than 2048 bits: for experiments. */
   readonly insecureKeyBits?: boolean;
-  /** What seals the secret key. Asked for only where a key has to be made. */
+  /** What seals the patient's keys. Asked for only where one has to be made. */
   readonly sealingSecret: () => Promise<SealingSecret>;
   readonly engine: ModularEngine;
   readonly random: RandomSource;
@@ -69,7 +70,10 @@ export async function enrol(options: EnrolOptions): Promise<Enrolled> {
   const parameters = await fetchParameters(options);
   requireFits(options.schema, options.policy, parameters);
   const known = await readState(options.directory);
-  if (known !== undefined) requireSame(known, options, parameters);
+  if (known !== undefined) {
+    requireSame(known, options, parameters);
+    await replaceSpoolKey(options, parameters);
+  }
   const state = known ?? (await makeState(options, parameters));
   await trying(options, () =>
     callUnary(options.connection, EnrolmentServiceService.enrol, encodeEnrolment(state), {
@@ -118,8 +122,20 @@ async function makeKey(options: EnrolOptions, parameters: PublicParameters): Pro
   if (left === undefined) {
     await writeSecretKey(directory, patient, parameters, keys.secretKey, secret, random);
   }
+  if (!(await hasSpoolKey(directory))) await writeSpoolKey(directory, patient, secret, random);
   const proof = await provePossession(bcp, keys, patient, random);
   return encodeKey(keys.publicKey, proof, parameters);
+}
+
+/** Makes a spool key where that was lost, under the secret that sealed the patient's own. */
+async function replaceSpoolKey(
+  { directory, patient, sealingSecret, random }: EnrolOptions,
+  parameters: PublicParameters,
+): Promise<void> {
+  if (await hasSpoolKey(directory)) return;
+  const secret = await sealingSecret();
+  await readSecretKey(directory, patient, parameters, secret);
+  await writeSpoolKey(directory, patient, secret, random);
 }
 
 /** A directory is one patient's, with one schema and one policy, for good. */

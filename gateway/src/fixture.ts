@@ -33,6 +33,7 @@ import type {
   RunningServer,
   Tls,
 } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
 import {
   EnrolmentServiceService,
   IngestServiceService,
@@ -49,6 +50,8 @@ import type {
 } from '@duoveil/proto';
 
 import type { RunEvent } from './run-events.js';
+import { Spool } from './spool.js';
+import type { SpoolOptions } from './spool.js';
 import type { GatewayState } from './state.js';
 
 /** The patient of the tests. */
@@ -113,6 +116,12 @@ export const FAST = {
   logger: silentLogger(),
   backoff: { firstMs: 5, longestMs: 50 },
 } as const;
+
+/** A spool of the tests' patient, in the file of a directory. */
+export function openTestSpool(directory: string, options: Partial<SpoolOptions> = {}): Spool {
+  const key = new Secret<Uint8Array>(Buffer.alloc(32, 7));
+  return Spool.open(join(directory, 'spool.db'), { patient: PATIENT, key, ...options });
+}
 
 /** The rest of a decision: what became of the sample. */
 export type StubOutcome = NonNullable<Decision['outcome']>;

@@ -19,16 +19,13 @@ export type { SealingSettings } from './sealing-secret.js';
 export { csvSource } from './sources/index.js';
 export type { CsvOptions, Source, SourceRow } from './sources/index.js';
 export { Spool } from './spool.js';
-export type { SpooledSample, SpoolOptions } from './spool.js';
-export {
-  hasSecretKey,
-  readSecretKey,
-  readState,
-  requireState,
-  stateFiles,
-  writeState,
-} from './state.js';
-export type { GatewayState, StateFiles } from './state.js';
+export type { SpoolBounds, SpooledSample, SpoolOptions } from './spool.js';
+export { openSpool } from './spool-key.js';
+export type { OpenSpoolOptions } from './spool-key.js';
+export { hasSecretKey, readSecretKey, readState, requireState, writeState } from './state.js';
+export type { GatewayState } from './state.js';
+export { stateFiles } from './state-files.js';
+export type { StateFiles } from './state-files.js';
 export { fetchStatistics } from './statistics.js';
 export type { BaselineStatistics } from './statistics.js';
 export { runUplink } from './uplink.js';

@@ -1,5 +1,3 @@
-import { join } from 'node:path';
-
 import {
   Bcp,
   decodeCiphertexts,
@@ -15,12 +13,21 @@ import type { Clock, Sleep } from '@duoveil/common/runtime';
 import { Sample } from '@duoveil/proto';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { decideByNumber, eventsOf, FAST, PARAMETERS, PATIENT, STATE, TestBed } from './fixture.js';
+import {
+  decideByNumber,
+  eventsOf,
+  FAST,
+  openTestSpool,
+  PARAMETERS,
+  PATIENT,
+  STATE,
+  TestBed,
+} from './fixture.js';
 import type { RunEvent } from './run-events.js';
 import { runRecording } from './run-recording.js';
 import type { RecordingOptions } from './run-recording.js';
 import type { Source, SourceRow } from './sources/index.js';
-import { Spool } from './spool.js';
+import type { Spool } from './spool.js';
 
 const engine = createPortableEngine({ threads: 0 });
 const bcp = new Bcp(PARAMETERS, engine);
@@ -35,7 +42,7 @@ let rowsRead: number;
 beforeEach(async () => {
   bed = await TestBed.create();
   await bed.sp.start();
-  spool = Spool.open(join(bed.directory, 'spool.db'), { capacity: 16 });
+  spool = openTestSpool(bed.directory, { maxSamples: 16 });
   events = [];
   rowsRead = 0;
 });

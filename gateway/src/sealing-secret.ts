@@ -3,7 +3,7 @@ import { Secret } from '@duoveil/common/secret';
 import { readSettingFile } from '@duoveil/common/runtime';
 import type { SealingSecret } from '@duoveil/common/runtime';
 
-/** Where the secret may come from that seals a patient's key. */
+/** Where the secret may come from that seals a patient's keys: its own, and its spool's. */
 export interface SealingSettings {
   readonly passphrase?: Secret<string> | undefined;
   /** Path of a file with a key: 32 bytes as they are, or 64 hexadecimal digits. */
@@ -11,7 +11,7 @@ export interface SealingSettings {
 }
 
 /**
- * What seals the secret key: a passphrase or a key.
+ * What seals a patient's keys: a passphrase or a key.
  * @throws OPTION_INVALID where there is none, or both; CONFIG_INVALID for a file that holds no key
  */
 export async function sealingSecret(settings: SealingSettings): Promise<SealingSecret> {
@@ -19,7 +19,7 @@ export async function sealingSecret(settings: SealingSettings): Promise<SealingS
   if ((passphrase === undefined) === (keyFile === undefined)) {
     throw duoveilError(
       'OPTION_INVALID',
-      `the secret key is sealed with one secret, not ${keyFile === undefined ? 'none' : 'two'}: set ` +
+      `the patient's keys are sealed with one secret, not ${keyFile === undefined ? 'none' : 'two'}: set ` +
         '--passphrase-file, or DUOVEIL_GATEWAY_PASSPHRASE, or --key-file',
       { option: '--passphrase-file' },
     );
@@ -27,6 +27,12 @@ export async function sealingSecret(settings: SealingSettings): Promise<SealingS
   if (keyFile !== undefined) return { kind: 'key', key: await readKey(keyFile) };
   if (passphrase === undefined) throw new Error('one of the two is there');
   return { kind: 'passphrase', passphrase };
+}
+
+/** Lets go of a secret that has opened what it was needed for. */
+export function forgetSealingSecret(secret: SealingSecret): void {
+  if (secret.kind === 'key') secret.key.forget();
+  else secret.passphrase.forget();
 }
 
 async function readKey(file: string): Promise<Secret<Uint8Array>> {

@@ -1,16 +1,21 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 import { isDuoveilError } from '@duoveil/common/errors';
+import type { ErrorCode } from '@duoveil/common/errors';
+import { parsePatientId } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
+import Database from 'libsql';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { Spool } from './spool.js';
-import type { SpooledSample } from './spool.js';
+import { openTestSpool, PATIENT } from './fixture.js';
+import { peekProgress } from './spool-file.js';
+import type { Spool, SpooledSample, SpoolOptions } from './spool.js';
 
 let directory = '';
 let file = '';
@@ -22,21 +27,51 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
+const openSpool = (options: Partial<SpoolOptions> = {}): Spool => openTestSpool(directory, options);
+
 const sample = (sequence: number, size = 8): SpooledSample => ({
   sequence,
   bytes: Buffer.alloc(size, sequence),
 });
 
+const samples = (count: number, size?: number): SpooledSample[] =>
+  Array.from({ length: count }, (_, i) => sample(i + 1, size));
+
 const sequences = (spool: Spool): number[] => spool.from(1, 9999).map(({ sequence }) => sequence);
+
+/** A spool with so many samples, closed. */
+async function filled(count: number, size?: number): Promise<void> {
+  const spool = openSpool();
+  await spool.put(samples(count, size));
+  spool.close();
+}
+
+/** Does something to the file behind the spool's back. */
+function tamper(statement: string): void {
+  const db = new Database(file);
+  db.exec(statement);
+  db.close();
+}
+
+function expectError(work: () => unknown, code: ErrorCode, message: RegExp): void {
+  let error: unknown;
+  try {
+    work();
+  } catch (thrown) {
+    error = thrown;
+  }
+  if (!isDuoveilError(error)) throw new Error('it was not refused', { cause: error });
+  expect([error.code, error.message]).toEqual([code, expect.stringMatching(message)]);
+}
 
 describe('Spool', () => {
   it('gives samples back in order, byte for byte, also after it was reopened', async () => {
-    const first = Spool.open(file);
+    const first = openSpool();
     // A view into a longer buffer: only what it shows is stored.
     await first.put([{ sequence: 1, bytes: Buffer.from('xxhello').subarray(2) }, sample(2)]);
     await first.put([sample(3)]);
     first.close();
-    const spool = Spool.open(file);
+    const spool = openSpool();
     expect(spool.from(1, 2)).toEqual([
       { sequence: 1, bytes: Buffer.from('hello') },
       { sequence: 2, bytes: Buffer.alloc(8, 2) },
@@ -47,24 +82,31 @@ describe('Spool', () => {
   });
 
   it('forgets what is acknowledged, and remembers that it was', async () => {
-    const spool = Spool.open(file);
-    await spool.put([sample(1), sample(2), sample(3)]);
+    const spool = openSpool();
+    await spool.put(samples(3));
     spool.acknowledge(2);
     spool.acknowledge(1);
     expect(sequences(spool)).toEqual([3]);
+    spool.beginRecording('/a.csv');
     spool.close();
-    const again = Spool.open(file);
+    const again = openSpool();
     expect([again.acknowledged, again.last, sequences(again)]).toEqual([2, 3, [3]]);
+    // Without the key, and while it is open.
+    expect(peekProgress(file)).toEqual({ acknowledged: 2, last: 3, recording: '/a.csv' });
     again.acknowledge(10);
     expect([again.size, again.last]).toEqual([0, 10]);
     await again.put([sample(11)]);
     await expect(again.put([sample(13)])).rejects.toThrow(RangeError);
+    again.rewind(4);
+    expect([again.acknowledged, again.last, sequences(again)]).toEqual([4, 4, []]);
     again.close();
+    expect(peekProgress(file)).toEqual({ acknowledged: 4, last: 4, recording: '/a.csv' });
+    expect(peekProgress(`${file}-2`)).toBeUndefined();
   });
 
   it('waits for room', async () => {
-    const spool = Spool.open(file, { capacity: 3 });
-    await spool.put([sample(1), sample(2)]);
+    const spool = openSpool({ maxSamples: 3 });
+    await spool.put(samples(2));
     let done = false;
     const put = spool.put([sample(3), sample(4)]).then(() => {
       done = true;
@@ -81,64 +123,187 @@ describe('Spool', () => {
     spool.close();
   });
 
-  it('says when the disk is full, and loses nothing', async () => {
-    const spool = Spool.open(file, { maxBytes: 20 * 4096 });
-    let put = 0;
-    const fill = async (): Promise<void> => {
-      for (;;) {
-        await spool.put([sample(put + 1, 4000)]);
-        put += 1;
-      }
-    };
-    const error: unknown = await fill().catch((thrown: unknown) => thrown);
-    expect(isDuoveilError(error, 'STORAGE_FULL')).toBe(true);
-    expect(put).toBeGreaterThan(5);
-    expect(spool.size).toBe(put);
-    expect(sequences(spool)).toHaveLength(put);
-    // Room again: it goes on where it was.
-    spool.acknowledge(put - 1);
-    await spool.put([sample(put + 1, 4000)]);
-    expect(sequences(spool)).toEqual([put, put + 1]);
+  it('waits while the disk is full, and loses nothing', async () => {
+    // A megabyte: each wait is one that had no room.
+    let waits = 0;
+    let confirmed = 0;
+    const spool = openSpool({
+      maxBytes: 1,
+      sleep: () => {
+        waits += 1;
+        if (waits === 3) spool.acknowledge(confirmed - 1);
+        return Promise.resolve();
+      },
+    });
+    while (waits < 3) {
+      await spool.put([sample(confirmed + 1, 30_000)]);
+      confirmed += 1;
+    }
+    expect(confirmed).toBeGreaterThan(20);
+    // What had no room is in now, and what was confirmed before is still there.
+    expect(sequences(spool)).toEqual([confirmed - 1, confirmed]);
+    expect(spool.from(confirmed, 1)).toEqual([sample(confirmed, 30_000)]);
+    await spool.put([sample(confirmed + 1, 30_000)]);
     spool.close();
+    expect(peekProgress(file)).toMatchObject({ acknowledged: confirmed - 2, last: confirmed + 1 });
   });
 
   it('is one process at a time', () => {
-    const spool = Spool.open(file);
-    expect(() => Spool.open(file)).toThrow(/is another stream running/);
+    const spool = openSpool();
+    expectError(() => openSpool(), 'STORAGE_FAILED', /is another stream running/);
     spool.close();
-    Spool.open(file).close();
+    openSpool().close();
+  });
+});
+
+describe('a spool at rest', () => {
+  it('shows nothing of what is in it, and the same bytes never twice', async () => {
+    const spool = openSpool();
+    const bytes = Buffer.from('a reading under the key of the patient');
+    await spool.put([1, 2].map((sequence) => ({ sequence, bytes })));
+    spool.close();
+    const content = await readFile(file);
+    expect(content.includes(bytes)).toBe(false);
+    expect(content.includes(bytes.subarray(0, 8))).toBe(false);
+    const db = new Database(file);
+    const rows = db.prepare('SELECT sealed FROM samples').all() as { sealed: ArrayBuffer }[];
+    db.close();
+    const [first, second] = rows.map(({ sealed }) => Buffer.from(sealed));
+    expect(first?.length).toBe(bytes.length + 28);
+    expect(first?.equals(second ?? Buffer.alloc(0))).toBe(false);
   });
 
-  it.each([1, 2, 3])('keeps what it confirmed through a kill (%i)', async (round) => {
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script()]);
-    let confirmed = 0;
-    for await (const line of createInterface({ input: child.stdout })) {
-      confirmed = Number(line);
-      if (confirmed >= 40 * round) child.kill('SIGKILL');
-    }
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    expect(child.signalCode).toBe('SIGKILL');
-    const spool = Spool.open(file);
-    const kept = spool.from(1, 9999);
-    expect(kept.length).toBeGreaterThanOrEqual(confirmed);
-    kept.forEach(({ sequence, bytes }, i) => {
-      expect(sequence).toBe(i + 1);
-      expect(bytes).toEqual(Buffer.alloc(2000, sequence));
-    });
+  it('opens with its own key for its own patient only, before anything is read', async () => {
+    await filled(3);
+    const other = { key: new Secret<Uint8Array>(Buffer.alloc(32, 8)) };
+    expectError(() => openSpool(other), 'UNSEALING_FAILED', /another spool key/);
+    const patient = parsePatientId('patient-2', 'patient');
+    expectError(() => openSpool({ patient }), 'UNSEALING_FAILED', /another patient/);
+    const spool = openSpool({ patient: PATIENT });
+    expect(sequences(spool)).toEqual([1, 2, 3]);
+    spool.close();
+  });
+
+  it('that is not encrypted, or no spool at all, is refused', async () => {
+    tamper('CREATE TABLE samples (sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT');
+    expectError(() => openSpool(), 'STORAGE_FAILED', /is not an encrypted spool/);
+    await writeFile(file, 'something else, and quite long '.repeat(300));
+    expectError(() => openSpool(), 'STORAGE_FAILED', /cannot be used as a spool/);
+  });
+});
+
+describe('a spool that is damaged', () => {
+  it.each([
+    ['changed', 'UPDATE samples SET sealed = zeroblob(36) WHERE sequence = 4'],
+    ['shortened', "UPDATE samples SET sealed = x'00' WHERE sequence = 4"],
+    ['gone', 'DELETE FROM samples WHERE sequence = 4'],
+    [
+      'swapped with another',
+      `CREATE TEMP TABLE pair AS SELECT * FROM samples WHERE sequence IN (4, 5);
+       UPDATE samples SET sealed = (SELECT sealed FROM pair WHERE pair.sequence = 9 - samples.sequence)
+       WHERE sequence IN (4, 5)`,
+    ],
+  ])('where a sample is %s: names it, after all before it, and skips nothing', async (_, how) => {
+    await filled(9);
+    tamper(how);
+    const spool = openSpool();
+    expect(sequences(spool)).toEqual([1, 2, 3]);
+    const read = (): unknown => spool.from(4, 2);
+    expectError(read, 'SPOOL_DAMAGED', /sample 4 is damaged or gone/);
+    await spool.put([sample(10)]);
+    expectError(read, 'SPOOL_DAMAGED', /sample 4/);
+    spool.close();
+  });
+
+  it('where what is noted was changed', async () => {
+    await filled(9);
+    tamper('UPDATE progress SET last = 8');
+    expectError(() => openSpool(), 'SPOOL_DAMAGED', /spool.db/);
+  });
+
+  it('where its end is missing: names the first sample that is not there', async () => {
+    await filled(60, 1000);
+    const { size } = await stat(file);
+    await truncate(file, size - 8192);
+    expectError(() => openSpool(), 'SPOOL_DAMAGED', /sample 5\d is damaged or gone/);
+    await truncate(file, 5000);
+    expectError(() => openSpool(), 'STORAGE_FAILED', /cannot be used as a spool/);
+  });
+
+  it('where its end was overwritten', async () => {
+    await filled(60, 1000);
+    const content = await readFile(file);
+    content.fill(0x5a, content.length - 6000);
+    await writeFile(file, content);
+    const spool = openSpool();
+    const readable = sequences(spool).length;
+    expect(readable).toBeGreaterThan(40);
+    expectError(
+      () => spool.from(readable + 1, 1),
+      'SPOOL_DAMAGED',
+      new RegExp(`sample ${String(readable + 1)} is`),
+    );
     spool.close();
   });
 });
 
+describe('a process that is killed', () => {
+  // Pauses before the kill, from a seed: at any point of a put, an acknowledgement, the opening.
+  const pauses = Array.from({ length: 4 }, (_, i) => ((i + 1) * 7919) % 31);
+
+  it('loses nothing that was confirmed, and keeps the order', async () => {
+    let before = 0;
+    for (const pause of pauses) {
+      const { confirmed, acknowledged } = await putUntilKilled(before + 12, pause);
+      const spool = openSpool();
+      expect(spool.last).toBeGreaterThanOrEqual(confirmed);
+      expect(spool.acknowledged).toBeLessThanOrEqual(acknowledged);
+      const kept = spool.from(1, 9999);
+      expect(kept.map(({ sequence }) => sequence)).toEqual(
+        Array.from({ length: spool.size }, (_, i) => spool.acknowledged + 1 + i),
+      );
+      for (const { sequence, bytes } of kept) expect(bytes).toEqual(Buffer.alloc(2000, sequence));
+      before = spool.last;
+      spool.close();
+    }
+    expect(before).toBeGreaterThanOrEqual(12 * pauses.length);
+  });
+});
+
+/** Runs a process that puts and acknowledges, and kills it a while after it has confirmed a sample. */
+async function putUntilKilled(
+  through: number,
+  pauseMs: number,
+): Promise<{ confirmed: number; acknowledged: number }> {
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script()]);
+  let confirmed = 0;
+  let killing = false;
+  for await (const line of createInterface({ input: child.stdout })) {
+    confirmed = Number(line);
+    if (confirmed < through || killing) continue;
+    killing = true;
+    setTimeout(() => child.kill('SIGKILL'), pauseMs);
+  }
+  if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  expect(child.signalCode).toBe('SIGKILL');
+  // What it acknowledges follows what it puts; it may have gone on before it was killed.
+  return { confirmed, acknowledged: confirmed + 1 };
+}
+
 /** A programme that puts sample after sample and prints the number of each that was confirmed. */
 function script(): string {
-  const built = fileURLToPath(new URL('../dist/spool.js', import.meta.url));
+  const built = (path: string): string =>
+    JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
   return `
-    import { Spool } from ${JSON.stringify(built)};
+    import { Spool } from ${built('../dist/spool.js')};
+    import { Secret } from ${built('../../common/dist/secret.js')};
     import { writeSync } from 'node:fs';
-    const spool = Spool.open(${JSON.stringify(file)}, { capacity: 100000 });
-    for (let sequence = 1; ; sequence += 1) {
+    const key = new Secret(Buffer.alloc(32, 7));
+    const spool = Spool.open(${JSON.stringify(file)}, { key, patient: '${PATIENT}' });
+    for (let sequence = spool.last + 1; ; sequence += 1) {
       await spool.put([{ sequence, bytes: Buffer.alloc(2000, sequence) }]);
       writeSync(1, sequence + '\\n');
+      if (sequence % 7 === 0) spool.acknowledge(sequence - 5);
     }
   `;
 }

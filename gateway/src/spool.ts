@@ -1,10 +1,19 @@
 /**
  * Samples that are encrypted but not acknowledged, on disk before they are sent: each is encrypted
- * once, survives a crash, and is sent again, if need be, in the very same bytes.
+ * once, survives a crash, and is sent again, if need be, in the very same bytes. At rest they are
+ * sealed once more, under a key of the spool's own.
  */
-import { duoveilError } from '@duoveil/common/errors';
-import { Bell } from '@duoveil/common/runtime';
-import Database from 'libsql';
+import { isDuoveilError } from '@duoveil/common/errors';
+import { systemRandom } from '@duoveil/common/random';
+import type { RandomSource } from '@duoveil/common/random';
+import { Bell, silentLogger, systemSleep } from '@duoveil/common/runtime';
+import type { Logger, PatientId, Sleep } from '@duoveil/common/runtime';
+import type { Secret } from '@duoveil/common/secret';
+
+import { linkedAbort } from './abort.js';
+import { SpoolCipher } from './spool-cipher.js';
+import type { SpoolProgress } from './spool-cipher.js';
+import { SpoolFile } from './spool-file.js';
 
 /** A sample in the form in which it is sent. */
 export interface SpooledSample {
@@ -14,70 +23,76 @@ export interface SpooledSample {
   readonly bytes: Uint8Array;
 }
 
-/** Bounds of a spool. */
-export interface SpoolOptions {
-  /** The most samples it holds; by default 1,024. */
-  readonly capacity?: number;
-  /** The most bytes its file may have; by default as many as the disk has. */
-  readonly maxBytes?: number;
+/** Bounds of a spool: a day and more of one sample a second. */
+export interface SpoolBounds {
+  /** The most samples it holds, 1 or more; by default 86,400. */
+  readonly maxSamples?: number | undefined;
+  /** The most bytes its file may have, 1 MiB or more; by default 256 MiB. */
+  readonly maxBytes?: number | undefined;
 }
+
+/** Whose a spool is, what seals it, and its bounds. */
+export interface SpoolOptions extends SpoolBounds {
+  readonly patient: PatientId;
+  /** 32 uniform bytes that seal this spool and nothing else. */
+  readonly key: Secret<Uint8Array>;
+  readonly random?: RandomSource;
+  /** Told when the spool is full, and that it goes on. */
+  readonly logger?: Logger;
+  readonly sleep?: Sleep;
+}
+
+/** See {@link SpoolBounds}. */
+export const DEFAULT_MAX_SAMPLES = 86_400;
+
+/** See {@link SpoolBounds}. */
+export const DEFAULT_MAX_BYTES = 256 * 1024 * 1024;
+
+/** The least that {@link SpoolBounds.maxBytes} may be: a batch of the largest samples has room in it. */
+export const LEAST_MAX_BYTES = 1024 * 1024;
 
 /** Acknowledgements that are not on disk yet: losing them costs no more than sending again. */
 const ACKNOWLEDGEMENTS_IN_MEMORY = 64;
 
-/** What is kept beside the samples. One row. */
-interface Progress {
-  readonly acknowledged: number;
-  readonly recording: string | null;
-}
+/** How often to look whether a full disk has room again, where nothing is acknowledged meanwhile. */
+const FULL_PAUSE_MS = 1000;
 
 /** A spool: consecutive samples, the oldest of them acknowledged first. */
 export class Spool {
-  readonly capacity: number;
-  readonly #file: string;
-  readonly #lock: Database.Database;
-  readonly #db: Database.Database;
-  readonly #statements: ReturnType<typeof prepare>;
+  readonly maxSamples: number;
+  readonly #file: SpoolFile;
+  readonly #cipher: SpoolCipher;
+  readonly #logger: Logger;
+  readonly #sleep: Sleep;
   readonly #bell = new Bell();
   #acknowledged: number;
   #acknowledgedOnDisk: number;
   #last: number;
-  #recording: string | undefined;
+  #recording: string | null;
 
   /**
    * Opens a spool; makes it where there is none. It is locked for as long as it is open.
-   * @throws STORAGE_FAILED (also where another process has it open), STORAGE_FULL
+   * @throws UNSEALING_FAILED for another key; SPOOL_DAMAGED; STORAGE_FAILED (also where another process
+   * has it open, or where it is not encrypted), STORAGE_FULL
    */
-  static open(file: string, options: SpoolOptions = {}): Spool {
-    return storing(file, () => {
-      // Two streams for one patient would give the same sequence numbers to different ciphertexts.
-      // The lock is a file of its own: the driver gives a database's own lock back late.
-      const lock = new Database(`${file}.lock`);
-      lock.exec('BEGIN EXCLUSIVE');
-      try {
-        return new Spool(file, lock, options);
-      } catch (error) {
-        release(lock);
-        throw error;
-      }
-    });
+  static open(path: string, options: SpoolOptions): Spool {
+    const { maxBytes = DEFAULT_MAX_BYTES, random = systemRandom } = options;
+    const cipher = new SpoolCipher(options.key, options.patient, random);
+    const file = new SpoolFile(path, cipher, Math.max(maxBytes, LEAST_MAX_BYTES));
+    return new Spool(file, cipher, options);
   }
 
-  private constructor(
-    file: string,
-    lock: Database.Database,
-    { capacity = 1024, maxBytes }: SpoolOptions,
-  ) {
-    this.capacity = capacity;
+  private constructor(file: SpoolFile, cipher: SpoolCipher, options: SpoolOptions) {
+    const { maxSamples = DEFAULT_MAX_SAMPLES, logger = silentLogger() } = options;
+    this.maxSamples = maxSamples;
     this.#file = file;
-    this.#lock = lock;
-    this.#db = openDatabase(file, maxBytes);
-    this.#statements = prepare(this.#db);
-    const { acknowledged, recording } = this.#statements.progress.get() as Progress;
-    const { last } = this.#statements.last.get() as { readonly last: number | null };
+    this.#cipher = cipher;
+    this.#logger = logger;
+    this.#sleep = options.sleep ?? systemSleep;
+    const { acknowledged, last, recording } = file.progress;
     this.#acknowledged = this.#acknowledgedOnDisk = acknowledged;
-    this.#last = Math.max(acknowledged, last ?? 0);
-    this.#recording = recording ?? undefined;
+    this.#last = last;
+    this.#recording = recording;
   }
 
   /** Everything up to and including this sequence number is safe at the service provider; 0 at first. */
@@ -97,36 +112,34 @@ export class Spool {
 
   /** Which recording the series comes from, as {@link beginRecording} was told. */
   get recording(): string | undefined {
-    return this.#recording;
+    return this.#recording ?? undefined;
   }
 
-  /** Notes which recording the series comes from. */
+  /**
+   * Notes which recording the series comes from.
+   * @throws STORAGE_FULL, STORAGE_FAILED
+   */
   beginRecording(recording: string): void {
     if (recording === this.#recording) return;
-    storing(this.#file, () => {
-      this.#statements.begin.run(recording);
-    });
+    this.#file.note({ ...this.#progress(), recording });
+    this.#acknowledgedOnDisk = this.#acknowledged;
     this.#recording = recording;
   }
 
   /**
-   * Puts the next samples, all of them or none; waits until there is room. When this resolves they
-   * are on disk.
-   * @throws STORAGE_FULL, STORAGE_FAILED: nothing was put, and what was there is still there; the
-   * signal's reason once that is aborted
+   * Puts the next samples, all of them or none. When this resolves they are on disk. It waits for room
+   * where the spool holds as much as it may, and where the disk is full. One call at a time.
+   * @throws STORAGE_FAILED: nothing was put, and what was there is still there; the signal's reason
+   * once that is aborted
    */
   async put(samples: readonly SpooledSample[], signal?: AbortSignal): Promise<void> {
-    if (samples.length > this.capacity) throw new RangeError('more samples than the spool holds');
-    await this.#bell.until(() => this.size + samples.length <= this.capacity, signal);
-    samples.forEach(({ sequence }, i) => {
-      if (sequence !== this.#last + 1 + i) throw new RangeError('samples must be consecutive');
-    });
-    storing(this.#file, () => {
-      this.#transaction(() => {
-        this.#forgetAcknowledged();
-        for (const { sequence, bytes } of samples) this.#statements.insert.run(sequence, bytes);
-      });
-    });
+    if (samples.length > this.maxSamples) throw new RangeError('more samples than the spool holds');
+    const hasRoom = (): boolean => this.size + samples.length <= this.maxSamples;
+    if (!hasRoom()) this.#logger.warn('the spool is full: readings wait', { waiting: this.size });
+    await this.#bell.until(hasRoom, signal);
+    for (let attempt = 1; !this.#write(samples, attempt); attempt += 1) {
+      await this.#untilPerhapsRoom(signal);
+    }
     this.#acknowledgedOnDisk = this.#acknowledged;
     this.#last += samples.length;
     this.#bell.ring();
@@ -151,25 +164,19 @@ export class Spool {
    */
   rewind(through: number): void {
     if (through >= this.#acknowledged) return;
-    storing(this.#file, () => {
-      this.#transaction(() => {
-        this.#statements.clear.run();
-        this.#statements.acknowledge.run(through);
-      });
-    });
+    this.#file.clear({ acknowledged: through, last: through, recording: this.#recording });
     this.#acknowledged = this.#acknowledgedOnDisk = this.#last = through;
   }
 
-  /** Samples that wait to be acknowledged, from a sequence number on, in order, at most `limit`. */
+  /**
+   * Samples that wait to be acknowledged, from a sequence number on, in order, at most `limit`; none
+   * that follows one which cannot be read.
+   * @throws SPOOL_DAMAGED where the first of them is such a one
+   */
   from(sequence: number, limit: number): SpooledSample[] {
-    const rows = storing(this.#file, () =>
-      this.#db
-        .prepare(
-          'SELECT sequence, bytes FROM samples WHERE sequence >= ? ORDER BY sequence LIMIT ?',
-        )
-        .all(Math.max(sequence, this.#acknowledged + 1), limit),
-    ) as { readonly sequence: number; readonly bytes: ArrayBuffer }[];
-    return rows.map((row) => ({ sequence: row.sequence, bytes: Buffer.from(row.bytes) }));
+    const first = Math.max(sequence, this.#acknowledged + 1);
+    const count = Math.min(limit, this.#last - first + 1);
+    return this.#file.read(first, count).map((bytes, i) => ({ sequence: first + i, bytes }));
   }
 
   /** Waits until a sequence number has been put. */
@@ -180,103 +187,57 @@ export class Spool {
   /** Writes down what was acknowledged, and closes. */
   close(): void {
     this.#flush();
-    this.#db.close();
-    release(this.#lock);
+    this.#file.close();
   }
 
   /** Where this fails, a later one makes up for it. */
   #flush(): void {
     if (this.#acknowledgedOnDisk === this.#acknowledged) return;
     try {
-      this.#transaction(() => {
-        this.#forgetAcknowledged();
-      });
+      this.#file.note(this.#progress());
       this.#acknowledgedOnDisk = this.#acknowledged;
     } catch {
       // What is not written down is sent again: nothing is lost.
     }
   }
 
-  #forgetAcknowledged(): void {
-    this.#statements.forget.run(this.#acknowledged);
-    this.#statements.acknowledge.run(this.#acknowledged);
-  }
-
-  // The driver's own transactions hide a full disk behind a failed rollback.
-  #transaction(work: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE');
+  /** @returns whether there was room on the disk */
+  #write(samples: readonly SpooledSample[], attempt: number): boolean {
+    samples.forEach(({ sequence }, i) => {
+      if (sequence !== this.#last + 1 + i) throw new RangeError('samples must be consecutive');
+    });
+    const sealed = samples.map(({ sequence, bytes }) => ({
+      sequence,
+      sealed: this.#cipher.seal(sequence, bytes),
+    }));
+    const last = this.#last + samples.length;
     try {
-      work();
-      this.#db.exec('COMMIT');
+      this.#file.put(sealed, { ...this.#progress(), last });
     } catch (error) {
-      if (this.#db.inTransaction) this.#db.exec('ROLLBACK');
-      throw error;
+      if (!isDuoveilError(error, 'STORAGE_FULL')) throw error;
+      if (attempt === 1) this.#logger.warn('no room for the spool: readings wait', { error });
+      return false;
+    }
+    if (attempt > 1) this.#logger.warn('there is room for the spool again');
+    return true;
+  }
+
+  /** Waits until something was acknowledged, or for a while: somebody may have made room. */
+  async #untilPerhapsRoom(signal?: AbortSignal): Promise<void> {
+    const before = this.#acknowledged;
+    const life = linkedAbort(signal ?? new AbortController().signal);
+    try {
+      await Promise.race([
+        this.#bell.until(() => this.#acknowledged > before, life.signal),
+        this.#sleep(FULL_PAUSE_MS, life.signal),
+      ]);
+    } finally {
+      life.abort(new Error('waiting is over'));
+      life.release();
     }
   }
-}
 
-function release(lock: Database.Database): void {
-  lock.exec('ROLLBACK');
-  lock.close();
-}
-
-function openDatabase(file: string, maxBytes: number | undefined): Database.Database {
-  const db = new Database(file);
-  db.pragma('journal_mode = WAL');
-  // Every commit is flushed to disk: what put() confirmed survives a power cut.
-  db.pragma('synchronous = FULL');
-  if (maxBytes !== undefined) db.pragma(`max_page_count = ${Math.ceil(maxBytes / 4096)}`);
-  db.exec(`
-    BEGIN IMMEDIATE;
-    CREATE TABLE IF NOT EXISTS samples (
-      sequence INTEGER PRIMARY KEY, bytes BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS progress (
-      id INTEGER PRIMARY KEY CHECK (id = 1), acknowledged INTEGER NOT NULL, recording TEXT
-    ) STRICT;
-    INSERT OR IGNORE INTO progress VALUES (1, 0, NULL);
-    COMMIT;
-  `);
-  return db;
-}
-
-function prepare(db: Database.Database) {
-  return {
-    progress: db.prepare('SELECT acknowledged, recording FROM progress'),
-    last: db.prepare('SELECT max(sequence) AS last FROM samples'),
-    page: db.prepare(
-      'SELECT sequence, bytes FROM samples WHERE sequence >= ? ORDER BY sequence LIMIT ?',
-    ),
-    insert: db.prepare('INSERT INTO samples VALUES (?, ?)'),
-    clear: db.prepare('DELETE FROM samples'),
-    forget: db.prepare('DELETE FROM samples WHERE sequence <= ?'),
-    acknowledge: db.prepare('UPDATE progress SET acknowledged = ?'),
-    begin: db.prepare('UPDATE progress SET recording = ?'),
-  };
-}
-
-function storing<T>(file: string, work: () => T): T {
-  try {
-    return work();
-  } catch (cause) {
-    if (cause instanceof RangeError) throw cause;
-    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : '';
-    if (isDiskFull(code, cause)) {
-      const message = `${file}: the disk is full: free some space and start again; nothing is lost`;
-      throw duoveilError('STORAGE_FULL', message, {}, { cause });
-    }
-    const why = code.startsWith('SQLITE_BUSY')
-      ? 'in use; is another stream running with this state directory?'
-      : `cannot be used as a spool (${code || 'unknown reason'})`;
-    throw duoveilError('STORAGE_FAILED', `${file}: ${why}`, {}, { cause });
+  #progress(): SpoolProgress {
+    return { acknowledged: this.#acknowledged, last: this.#last, recording: this.#recording };
   }
-}
-
-/** SQLite says so itself, or a write of its log fails where the file system notices late. */
-function isDiskFull(code: string, error: unknown): boolean {
-  return (
-    code === 'SQLITE_FULL' ||
-    code.startsWith('SQLITE_IOERR_WRITE') ||
-    (error instanceof Error && /disk is full|no space left/i.test(error.message))
-  );
 }

@@ -1,10 +1,7 @@
 /**
- * What a gateway keeps: one directory a patient. `gateway.json` holds what streaming needs and nothing
- * secret; `secret-key.json` holds the sealed secret key; `spool.db` the samples on their way.
+ * What a gateway keeps of an enrolment: `gateway.json` holds what encrypting needs and nothing secret,
+ * `secret-key.json` the sealed secret key.
  */
-import { access, mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-
 import {
   decodeSecretKey,
   encodeSecretKey,
@@ -17,17 +14,11 @@ import type { MonitoringPolicy, Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { bytesFromInteger } from '@duoveil/common/random';
 import type { RandomSource } from '@duoveil/common/random';
-import {
-  isPatientId,
-  readJsonFile,
-  seal,
-  storageError,
-  systemErrorCode,
-  unseal,
-  writeFileAtomic,
-} from '@duoveil/common/runtime';
+import { isPatientId, readJsonFile, seal, unseal, writeFileAtomic } from '@duoveil/common/runtime';
 import type { PatientId, SealingSecret } from '@duoveil/common/runtime';
 import { z } from 'zod';
+
+import { isThere, makeDirectory, stateFiles } from './state-files.js';
 
 /** An enrolled patient, as its own gateway knows it. Nothing here is secret. */
 export interface GatewayState {
@@ -40,22 +31,6 @@ export interface GatewayState {
   readonly key: EncodedKey;
   readonly schema: Schema;
   readonly policy: MonitoringPolicy;
-}
-
-/** The files of a state directory. */
-export interface StateFiles {
-  readonly gateway: string;
-  readonly secretKey: string;
-  readonly spool: string;
-}
-
-/** Where things are in a state directory. */
-export function stateFiles(directory: string): StateFiles {
-  return {
-    gateway: join(directory, 'gateway.json'),
-    secretKey: join(directory, 'secret-key.json'),
-    spool: join(directory, 'spool.db'),
-  };
 }
 
 const hex = z.string().regex(/^([0-9a-f]{2})+$/, 'must be bytes in lower-case hexadecimal');
@@ -87,7 +62,7 @@ const fileSchema = z.strictObject({
  */
 export async function readState(directory: string): Promise<GatewayState | undefined> {
   const { gateway } = stateFiles(directory);
-  if (!(await exists(gateway))) return undefined;
+  if (!(await isThere(gateway))) return undefined;
   const content = await readJsonFile(gateway, fileSchema, 'state');
   const { family, modulus, generator, digest } = content.parameters;
   const parameters = publicParameters(family, modulus, generator);
@@ -156,7 +131,7 @@ export async function readSecretKey(
   secret: SealingSecret,
 ): Promise<SecretKey | undefined> {
   const { secretKey } = stateFiles(directory);
-  if (!(await exists(secretKey))) return undefined;
+  if (!(await isThere(secretKey))) return undefined;
   const envelope = await readJsonFile(secretKey, z.unknown(), 'state');
   const plaintext = await unseal(envelope, secret, sealingContext(patient));
   try {
@@ -190,7 +165,7 @@ export async function writeSecretKey(
 
 /** Does the directory hold a sealed secret key? */
 export async function hasSecretKey(directory: string): Promise<boolean> {
-  return exists(stateFiles(directory).secretKey);
+  return isThere(stateFiles(directory).secretKey);
 }
 
 function sealingContext(patient: PatientId): string {
@@ -199,23 +174,4 @@ function sealingContext(patient: PatientId): string {
 
 function toHex(value: Uint8Array): string {
   return Buffer.from(value).toString('hex');
-}
-
-async function makeDirectory(directory: string): Promise<void> {
-  try {
-    await mkdir(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw storageError(error, `cannot make the directory ${directory}`);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === 'ENOENT' || code === 'ENOTDIR') return false;
-    throw storageError(error, `cannot read ${path}`);
-  }
 }

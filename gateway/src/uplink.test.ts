@@ -6,11 +6,11 @@ import type { ErrorCode } from '@duoveil/common/errors';
 import { parsePatientId } from '@duoveil/common/runtime';
 import { IngestRequest } from '@duoveil/proto';
 import type { Sample } from '@duoveil/proto';
+import Database from 'libsql';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
-import { FAST, PARAMETERS, PATIENT, TestBed } from './fixture.js';
-import { Spool } from './spool.js';
-import type { SpooledSample } from './spool.js';
+import { FAST, openTestSpool, PARAMETERS, PATIENT, TestBed } from './fixture.js';
+import type { Spool, SpooledSample } from './spool.js';
 import { runUplink } from './uplink.js';
 import type { UplinkOptions } from './uplink.js';
 
@@ -21,7 +21,7 @@ let uplink: Promise<unknown>;
 beforeEach(async () => {
   bed = await TestBed.create();
   await bed.sp.start();
-  spool = Spool.open(join(bed.directory, 'spool.db'));
+  spool = openTestSpool(bed.directory);
   stop = new AbortController();
   uplink = Promise.resolve();
 });
@@ -105,6 +105,21 @@ describe('runUplink', () => {
       1, 2, 3, 4, 5, 5, 6, 7, 8, 9, 10, 11, 12,
     ]);
     expectSameBytes();
+  });
+
+  it('sends what comes before a damaged sample, and names that one', async () => {
+    await put(1, 20);
+    spool.close();
+    const db = new Database(join(bed.directory, 'spool.db'));
+    db.exec('DELETE FROM samples WHERE sequence = 18');
+    db.close();
+    spool = openTestSpool(bed.directory);
+    await begin();
+    await expectEnd('SPOOL_DAMAGED');
+    expect(await uplink).toMatchObject({ details: { sequence: 18n } });
+    const sent = bed.sp.received.map(([sequence]) => sequence);
+    expect(sent).toEqual(Array.from({ length: sent.length }, (_, i) => i + 1));
+    expect(sent.length).toBeLessThan(18);
   });
 
   it('waits for a server that is not there yet', async () => {

@@ -14,6 +14,7 @@ import { simulate, toCsv } from '../src/simulation/index.js';
 import { Deployment, PATIENT } from './support/deployment.js';
 import { duoveil, PACKED, readResults } from './support/duoveil.js';
 import { expectRows } from './support/recordings.js';
+import { newKeyFile } from './support/sealing.js';
 
 const programme = createRequire(import.meta.url).resolve('@duoveil/gateway/main');
 const CHANNELS = ['HR', 'RESP', 'SpO2'];
@@ -43,7 +44,10 @@ class Bed {
     this.#recording = simulate({ seed, rows: 28, scenario: 'deterioration', channels: CHANNELS });
     this.#input = join(directory, `${name}.csv`);
     const state = join(directory, `state-${name}`);
-    this.#connection = ['--sp', servers.address, '--tls', tls, '--state', state];
+    this.#connection = [
+      ...['--sp', servers.address, '--tls', tls],
+      ...['--state', state, ...newKeyFile(`${state}-key`)],
+    ];
   }
 
   static async enrol(name: string, seed: number): Promise<Bed> {
@@ -56,7 +60,6 @@ class Bed {
         ...['--insecure-key-bits', '--channels', CHANNELS.join(), '--window', '6'],
         ...['--baseline', 'rolling', '--retrain-every', '5', ...PACKED],
       ],
-      environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
     })).finished;
     return bed;
   }

@@ -20,6 +20,7 @@ import { simulate, toCsv } from '../src/simulation/index.js';
 import { Deployment, identity, PATIENT } from './support/deployment.js';
 import { PACKED, readResults, scratch } from './support/duoveil.js';
 import { exactly, expectRows } from './support/recordings.js';
+import { newKeyFile } from './support/sealing.js';
 
 const require = createRequire(import.meta.url);
 const programme = require.resolve('@duoveil/gateway/main');
@@ -104,7 +105,8 @@ async function streaming(
 ): Promise<Observed> {
   const { servers, directory } = deployment;
   const tls = await servers.issueGateway(patient);
-  const at = ['--sp', sp, '--tls', tls, '--state', join(directory, `gateway-${patient}`, 'state')];
+  const own = join(directory, `gateway-${patient}`);
+  const at = ['--sp', sp, '--tls', tls, '--state', join(own, 'state'), ...newKeyFile(own)];
   const enrolment = new Observed({
     programme,
     arguments: [
@@ -112,7 +114,6 @@ async function streaming(
       ...['--window', '8', '--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
       ...['--quantile', '0.975'],
     ],
-    environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
   });
   expect(await enrolment.ended).toMatchObject({ code: 0 });
   return new Observed({ programme, arguments: ['stream', ...at, '--input', path, '--json'] });

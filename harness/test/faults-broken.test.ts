@@ -3,7 +3,6 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { Spool } from '@duoveil/gateway';
 import { IngestRequest, IngestResponse } from '@duoveil/proto';
 import { describe, expect, test } from 'vitest';
 
@@ -43,8 +42,7 @@ const hasty: Doubles = {
 
 /** A gateway that takes what it has sent for what has arrived, and does not send it again. */
 const careless: Doubles = {
-  openSpool: (file) => {
-    const spool = Spool.open(file);
+  meddleWithSpool: (spool) => {
     const read = spool.from.bind(spool);
     spool.from = (sequence, limit) => {
       const samples = read(sequence, limit);

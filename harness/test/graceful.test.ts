@@ -1,8 +1,10 @@
 /** Servers that are asked to stop while they are busy, and come back. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 
 import { systemRandom } from '@duoveil/common/random';
 import { silentLogger } from '@duoveil/common/runtime';
+import { Secret } from '@duoveil/common/secret';
 import { runUplink, Spool } from '@duoveil/gateway';
 import { IngestRequest } from '@duoveil/proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -43,7 +45,11 @@ test('servers that are asked to stop end their streams and their work, and go on
   await gateway.enrol(gateway.enrolment(SCHEMA, policy));
   const rows = samples(60);
 
-  const spool = Spool.open(join(deployment.directory, 'spool.db'), { capacity: 64 });
+  const spool = Spool.open(join(deployment.directory, 'spool.db'), {
+    patient: PATIENT,
+    key: new Secret(randomBytes(32)),
+    maxSamples: 64,
+  });
   const put = async (from: number, to: number): Promise<void> => {
     for (const [i, { values }] of rows.slice(from, to).entries()) {
       const sequence = from + i + 1;

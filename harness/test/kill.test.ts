@@ -16,6 +16,7 @@ import { Deployment, PATIENT } from './support/deployment.js';
 import { LONG, PACKED, readResults, REFERENCE } from './support/duoveil.js';
 import { expectRows } from './support/recordings.js';
 import { Openings } from './support/openings.js';
+import { newKeyFile } from './support/sealing.js';
 
 const require = createRequire(import.meta.url);
 const programme = require.resolve('@duoveil/gateway/main');
@@ -139,14 +140,16 @@ describe('parties that are killed', () => {
       writeFileSync(input, toCsv(recording));
       const tls = await servers.issueGateway(PATIENT);
       const state = join(directory, 'gateway');
-      const connection = ['--sp', servers.address, '--tls', tls, '--state', state];
+      const connection = [
+        ...['--sp', servers.address, '--tls', tls],
+        ...['--state', state, ...newKeyFile(directory)],
+      ];
       const enrolment = new Supervised('gateway', () => ({
         programme,
         arguments: [
           ...['enrol', ...connection, '--parameters-digest', servers.digest],
           ...['--insecure-key-bits', '--channels', CHANNELS.join(), ...WINDOW, ...PROTOCOLS[suite]],
         ],
-        environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
       }));
       await enrolment.finished;
 

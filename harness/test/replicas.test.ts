@@ -18,6 +18,7 @@ import { Deployment, identity, PATIENT } from './support/deployment.js';
 import { PACKED, readResults } from './support/duoveil.js';
 import { HandMadeGateway, policyOf, SCHEMA } from './support/hand-made.js';
 import { expectRows } from './support/recordings.js';
+import { newKeyFile } from './support/sealing.js';
 import { expectEvents, samples } from './support/series.js';
 
 const require = createRequire(import.meta.url);
@@ -72,7 +73,10 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
       writeFileSync(input, toCsv(recording));
       const tls = await servers.issueGateway(PATIENT);
       const state = join(directory, 'gateway');
-      const connection = ['--sp', balancer.address, '--tls', tls, '--state', state];
+      const connection = [
+        ...['--sp', balancer.address, '--tls', tls],
+        ...['--state', state, ...newKeyFile(directory)],
+      ];
       const enrolment = new Supervised('gateway', () => ({
         programme,
         arguments: [
@@ -80,7 +84,6 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
           ...['--insecure-key-bits', '--channels', channels.join(), '--window', '8'],
           ...['--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
         ],
-        environment: { DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
       }));
       await enrolment.finished;
       const output: string[] = [];

@@ -1,5 +1,6 @@
 /** A service provider whose disk is full, and is not any more. */
 import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -7,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { parsePatientId, silentLogger, systemSleep } from '@duoveil/common/runtime';
 import { systemRandom } from '@duoveil/common/random';
+import { Secret } from '@duoveil/common/secret';
 import { runUplink, Spool } from '@duoveil/gateway';
 import { IngestRequest } from '@duoveil/proto';
 
@@ -70,7 +72,11 @@ describe.skipIf(!available)('a service provider whose disk is full', () => {
     await gateway.enrol(gateway.enrolment(SCHEMA, policy));
     const rows = samples(40);
 
-    const spool = Spool.open(join(deployment.directory, 'spool.db'), { capacity: 64 });
+    const spool = Spool.open(join(deployment.directory, 'spool.db'), {
+      patient: patient,
+      key: new Secret(randomBytes(32)),
+      maxSamples: 64,
+    });
     for (const [i, { values }] of rows.entries()) {
       const value = await gateway.sample(i + 1, values);
       const bytes = IngestRequest.encode({ message: { $case: 'sample', value } }).finish();

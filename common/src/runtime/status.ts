@@ -56,6 +56,7 @@ const statusOfCode: Readonly<Record<ErrorCode, Status>> = {
   OVERLOADED: Status.RESOURCE_EXHAUSTED,
   STORAGE_FULL: Status.RESOURCE_EXHAUSTED,
   STORAGE_UNAVAILABLE: Status.UNAVAILABLE,
+  SPOOL_DAMAGED: Status.DATA_LOSS,
   STORAGE_FAILED: Status.INTERNAL,
   INTERNAL: Status.INTERNAL,
 };
@@ -101,6 +102,7 @@ const detailsSchemas: { readonly [C in ErrorCode]: z.ZodType<ErrorDetails[C]> } 
   OVERLOADED: z.object({ retryAfterMs: z.number().nonnegative() }),
   STORAGE_FULL: nothing,
   STORAGE_UNAVAILABLE: nothing,
+  SPOOL_DAMAGED: z.object({ sequence: integer }),
   STORAGE_FAILED: nothing,
   INTERNAL: nothing,
 };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Supervised } from '../parties/supervised.js';
 import { parseEvent, type StreamEvent } from '../run/events.js';
 import type { PlannedPatient } from './planned-patient.js';
+import { SEALING_KEY_HEX } from './sealing-key.js';
 
 const require = createRequire(import.meta.url);
 
@@ -36,7 +37,9 @@ export class GatewayProcess {
   static async start(options: GatewayProcessOptions): Promise<GatewayProcess> {
     const { address, tls, patient, directory, onStart, onEvent } = options;
     const input = join(directory, 'input.csv');
+    const keyFile = join(directory, 'sealing.key');
     await writeFile(input, csvOf(patient));
+    await writeFile(keyFile, SEALING_KEY_HEX);
     const process = new Supervised('gateway', () => {
       onStart();
       return {
@@ -44,7 +47,7 @@ export class GatewayProcess {
         arguments: [
           'stream',
           ...['--sp', address, '--tls', tls, '--state', directory],
-          ...['--input', input, '--json', '--log-level', 'error'],
+          ...['--key-file', keyFile, '--input', input, '--json', '--log-level', 'error'],
         ],
         onOutput: (line) => {
           onEvent(parseEvent(line));

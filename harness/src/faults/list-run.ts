@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -14,7 +13,6 @@ import {
   type PatientId,
   type Tls,
 } from '@duoveil/common/runtime';
-import { Secret } from '@duoveil/common/secret';
 import { enrol, type Spool } from '@duoveil/gateway';
 
 import type { FaultCounts } from './fault-counts.js';
@@ -23,6 +21,7 @@ import { GatewayProcess } from './gateway-process.js';
 import { MessageFaults } from './message-faults.js';
 import type { GatewayOperation, OperationList } from './operations.js';
 import { expectedResults, resultOfEvent, resultOfLine, type RowResult } from './row-results.js';
+import { SEALING_KEY } from './sealing-key.js';
 import { SimulatedGateway } from './simulated-gateway.js';
 import type { MessageMeddling, SpProxy } from './sp-proxy.js';
 import { ToldRows } from './told-rows.js';
@@ -45,7 +44,7 @@ export interface ListEnvironment {
 
 /** Parts that are put in the place of good ones. */
 export interface Doubles {
-  readonly openSpool?: (file: string) => Spool;
+  readonly meddleWithSpool?: (good: Spool) => Spool;
   readonly meddle?: (good: MessageMeddling) => MessageMeddling;
 }
 
@@ -112,8 +111,6 @@ export class ListRun {
     const { schema, policy } = this.list.patient;
     const state = join(directory, this.patient);
     await mkdir(state, { recursive: true });
-    // Not stretched: that would take most of the time.
-    const key = new Secret(randomBytes(32));
     const connection = connect({ address: proxy.address, tls, expectRole: 'sp' });
     const once = (): Promise<unknown> =>
       enrol({
@@ -125,7 +122,7 @@ export class ListRun {
         schema,
         policy,
         insecureKeyBits: true,
-        sealingSecret: () => Promise.resolve({ kind: 'key', key }),
+        sealingSecret: () => Promise.resolve(SEALING_KEY),
         engine,
         random: systemRandom,
         logger: silentLogger(),
@@ -171,7 +168,7 @@ export class ListRun {
     }
     const gateway = new SimulatedGateway({
       ...{ address, directory, tls: certificate.tls, engine, rows: this.list.patient.rows },
-      ...(doubles?.openSpool !== undefined && { openSpool: doubles.openSpool }),
+      ...(doubles?.meddleWithSpool !== undefined && { meddleWithSpool: doubles.meddleWithSpool }),
       onEvent: (event) => {
         add(resultOfEvent(event));
       },

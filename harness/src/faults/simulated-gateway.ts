@@ -9,14 +9,17 @@ import type { ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import { abortReason, connect, silentLogger, type Tls } from '@duoveil/common/runtime';
 import {
-  readState,
+  openSpool,
+  requireState,
   runRecording,
-  Spool,
   stateFiles,
   type RunEvent,
   type Source,
   type SourceRow,
+  type Spool,
 } from '@duoveil/gateway';
+
+import { SEALING_KEY } from './sealing-key.js';
 
 /** What a gateway is started with. */
 export interface GatewayOptions {
@@ -29,8 +32,8 @@ export interface GatewayOptions {
   /** A state directory, of a patient who is enrolled. */
   readonly directory: string;
   readonly onEvent: (event: RunEvent) => void;
-  /** Opens the spool; for tests with a bad one. */
-  readonly openSpool?: (file: string) => Spool;
+  /** Spoils the spool, for tests with a bad one. */
+  readonly meddleWithSpool?: (good: Spool) => Spool;
 }
 
 /** One after another: each goes on with what the one before left on its disk. */
@@ -57,10 +60,14 @@ export class SimulatedGateway {
   /** Begins, or begins again. */
   async start(): Promise<void> {
     const { address, tls, engine, onEvent } = this.#options;
-    const { openSpool = (file: string) => Spool.open(file) } = this.#options;
-    const state = await readState(this.#directory);
-    if (state === undefined) throw new Error('the patient is not enrolled');
-    const spool = openSpool(stateFiles(this.#directory).spool);
+    const { meddleWithSpool = (good: Spool) => good } = this.#options;
+    const directory = this.#directory;
+    const state = await requireState(directory);
+    const context = { random: systemRandom, logger: silentLogger() };
+    const { patient } = state;
+    const spool = meddleWithSpool(
+      await openSpool({ ...context, directory, patient, secret: SEALING_KEY }),
+    );
     const connection = connect({ address, tls, expectRole: 'sp' });
     const end = new AbortController();
     this.#lives += 1;
@@ -77,8 +84,7 @@ export class SimulatedGateway {
         // Rows are sent one by one as they come, not in batches.
         realtime: true,
         engine,
-        random: systemRandom,
-        logger: silentLogger(),
+        ...context,
         backoff: { firstMs: 20, longestMs: 250 },
       },
       end.signal,
@@ -126,8 +132,8 @@ export class SimulatedGateway {
   #imageOfDisk(): string {
     const image = join(this.#options.directory, `after-${this.#lives}`);
     mkdirSync(image);
-    const { gateway, spool } = stateFiles(this.#directory);
-    for (const file of [gateway, spool, `${spool}-wal`]) {
+    const { gateway, spool, spoolKey } = stateFiles(this.#directory);
+    for (const file of [gateway, spoolKey, spool]) {
       if (existsSync(file)) copyFileSync(file, join(image, basename(file)));
     }
     return image;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -68,10 +68,11 @@ export async function run(
     await stage('Starting the crypto service provider', () => parties.startCsp());
     await stage('Starting the service provider', () => parties.startSp());
     const tls = await parties.issueGateway(PATIENT);
+    const keyFile = join(directory, 'gateway.key');
+    await writeFile(keyFile, randomBytes(32), { mode: 0o600 });
     const connection = [
-      ...['--sp', parties.address],
-      ...['--tls', tls],
-      ...['--state', join(directory, 'gateway')],
+      ...['--sp', parties.address, '--tls', tls],
+      ...['--state', join(directory, 'gateway'), '--key-file', keyFile],
     ];
     const enrolment = (gateway = enrolPatient(options, connection, parties.digest));
     await stage('Enrolling the patient', () => enrolment.finished);
@@ -111,7 +112,6 @@ function enrolPatient(
   connection: readonly string[],
   digest: string,
 ): Supervised {
-  const passphrase = randomBytes(24).toString('base64');
   return new Supervised('gateway', () => ({
     programme: require.resolve('@duoveil/gateway/main'),
     arguments: [
@@ -121,7 +121,6 @@ function enrolPatient(
       ...(keyBits < 2048 ? ['--insecure-key-bits'] : []),
       ...monitoringArguments,
     ],
-    environment: { DUOVEIL_GATEWAY_PASSPHRASE: passphrase },
   }));
 }
 
