@@ -12,6 +12,7 @@ const packages = [
   'csp',
   'service-provider',
   'gateway',
+  'dashboard',
   'harness',
   'bench',
   'cli',
@@ -27,6 +28,7 @@ interface Rule {
 }
 
 const services = ['csp/', 'service-provider/', 'gateway/'];
+const parties = ['proto/', 'common/', ...services];
 
 const rules: readonly Rule[] = [
   {
@@ -65,10 +67,23 @@ const rules: readonly Rule[] = [
     never: ['common/src/master/'],
     transitive: true,
   },
+  // It runs in a browser: the service provider has its files, and nobody has its code.
+  {
+    name: 'the dashboard stands for itself',
+    from: ['dashboard/'],
+    never: [...parties, 'harness/', 'bench/', 'cli/'],
+    transitive: true,
+  },
+  {
+    name: 'nothing imports the dashboard',
+    from: [...parties, 'harness/', 'bench/', 'cli/'],
+    never: ['dashboard/'],
+    transitive: true,
+  },
   // The executable alone joins the parties, the harness and the benchmarks, each loaded by name.
   {
     name: 'nothing imports harness or bench',
-    from: ['proto/', 'common/', ...services],
+    from: parties,
     never: ['harness/', 'bench/', 'cli/'],
     transitive: true,
   },
@@ -86,6 +101,7 @@ describe('the import graph', () => {
   test('is that of all packages', () => {
     expect(graph.size).toBeGreaterThan(100);
     expect(graph.get('service-provider/src/serve.ts')).toContain('service-provider/src/config.ts');
+    expect(graph.get('dashboard/src/main.tsx')).toContain('dashboard/src/app.tsx');
     expect(graph.get('csp/src/serve.ts')).toContain('common/src/master/index.ts');
   });
 
@@ -147,14 +163,15 @@ function readGraph(): Map<string, string[]> {
 
 function sourceFiles(directory: string): string[] {
   return readdirSync(directory, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    .filter((name) => /\.tsx?$/.test(name) && !name.endsWith('.test.ts'))
     .map((name) => join(directory, name));
 }
 
 /** The file that an import of ours names, relative to the root; undefined for what is not ours. */
 function target(specifier: string, from: string): string | undefined {
   if (specifier.startsWith('.')) {
-    return relative(root, resolve(dirname(from), specifier.replace(/\.js$/, '.ts')));
+    const file = resolve(dirname(from), specifier.replace(/\.js$/, '.ts'));
+    return relative(root, !existsSync(file) && existsSync(`${file}x`) ? `${file}x` : file);
   }
   const [, name, subpath = ''] = /^@duoveil\/([^/]+)(\/.*)?$/.exec(specifier) ?? [];
   if (name === undefined) return undefined;
