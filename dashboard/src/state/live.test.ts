@@ -63,6 +63,35 @@ test('changes are asked for before the state: none is missed between', async () 
   expect(log.indexOf('open')).toBeLessThan(log.indexOf('state of 0'));
 });
 
+test('a pause ends when somebody wants to try now', async () => {
+  const attempts: string[] = [];
+  const connection: LiveConnection = new LiveConnection(
+    {
+      changes: () => {
+        attempts.push('attempt');
+        const error = attempts.length === 1 ? [503, 'NOT_READY'] : [401, 'UNAUTHENTICATED'];
+        return Promise.reject(new ApiError(Number(error[0]), String(error[1]), ''));
+      },
+      patients: () => Promise.resolve([]),
+    },
+    { onState: () => undefined, onChange: () => undefined, onSignedOut: () => undefined },
+    {
+      now: () => new Date(0),
+      random: () => 1,
+      // Never by itself.
+      sleep: (_ms, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => {
+            resolve();
+          });
+          connection.retry();
+        }),
+    },
+  );
+  await connection.start();
+  expect(attempts).toHaveLength(2);
+});
+
 test('nothing is tried any more once it is stopped', async () => {
   const { connection, log } = scripted([['a', 'b'], ['c']]);
   const running = connection.start();
