@@ -56,6 +56,8 @@ export interface ErrorDetails {
   PATIENT_CONFLICT: { readonly field: string };
   /** Another service provider on the same database has this patient at the moment; try again. */
   PATIENT_ELSEWHERE: NoDetails;
+  /** No such alarm is kept. */
+  ALARM_UNKNOWN: NoDetails;
   /** A sample's sequence number is not the next one. */
   SEQUENCE_GAP: { readonly expected: bigint };
   /** A sequence number was used before, for a different sample. */

@@ -1,4 +1,5 @@
 /** The wire contract: every message, enumeration and service of `duoveil/v1/*.proto`. */
+export * from './gen/duoveil/v1/alarms.js';
 export * from './gen/duoveil/v1/arithmetic.js';
 export * from './gen/duoveil/v1/ciphertext.js';
 export * from './gen/duoveil/v1/custody.js';

@@ -3,6 +3,13 @@ import { z } from 'zod';
 import { duoveilError } from '@duoveil/common/errors';
 import { secretSetting, serverSettings } from '@duoveil/common/runtime';
 
+import type { AlarmPolicy } from './alarms/alarm.js';
+import {
+  DEFAULT_ALARM_RULES,
+  MAX_RULES,
+  MAX_RULE_SAMPLES,
+  parseAlarmRules,
+} from './alarms/policy.js';
 import { keepStoreKey, parsePostgresUrl, parseStoreKey } from './store/index.js';
 import type { StoreLocation, StoreOptions } from './store/index.js';
 
@@ -21,6 +28,35 @@ const whereSettings = {
     .optional()
     .describe('PostgreSQL in place of the file: postgres://user@host:port/database'),
   databasePassword: secretSetting('file of the password for PostgreSQL').optional(),
+};
+
+const rulesMessage =
+  `must be rules level:count/of, such as ${DEFAULT_ALARM_RULES}: at most ${String(MAX_RULES)} ` +
+  `ascending levels, count at most of, of at most ${String(MAX_RULE_SAMPLES)}`;
+
+const seconds = (from: number, fallback: number, description: string) =>
+  z.number().min(from).max(604_800).default(fallback).describe(description);
+
+/** When alarms are raised. */
+const alarmSettings = {
+  alarmRules: z
+    .string()
+    .refine((text) => parseAlarmRules(text) !== undefined, rulesMessage)
+    .default(DEFAULT_ALARM_RULES)
+    .describe('raise an alarm when count of the last samples have a level: level:count/of,…'),
+  escalateAfter: seconds(
+    1,
+    300,
+    'an alarm that is active and unacknowledged for so long escalates, in seconds',
+  ),
+  gapAfter: seconds(1, 30, 'a longer time between two samples is a gap, in seconds'),
+  silentAfter: seconds(1, 60, 'without a sample for so long a device is silent, in seconds'),
+  rebaselineAfter: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .optional()
+    .describe('learn anew once a level alarm has been active for so many samples; never without'),
 };
 
 /** Settings of the service provider: by flag, environment (`DUOVEIL_…`) or YAML file. */
@@ -44,6 +80,7 @@ export const spSettings = z.strictObject({
     .max(60_000)
     .default(3_000)
     .describe('how long a patient stays with a service provider that is gone, in milliseconds'),
+  ...alarmSettings,
 });
 
 /** Settings of `duoveil sp backup`. */
@@ -62,6 +99,17 @@ export const spRestoreSettings = z.strictObject({
 });
 
 export type SpSettings = z.output<typeof spSettings>;
+
+/** When alarms are raised. */
+export function alarmPolicyOf(settings: SpSettings): AlarmPolicy {
+  return {
+    levels: parseAlarmRules(settings.alarmRules) ?? [],
+    escalateAfterMs: settings.escalateAfter * 1000,
+    gapAfterMs: settings.gapAfter * 1000,
+    silentAfterMs: settings.silentAfter * 1000,
+    rebaselineAfter: settings.rebaselineAfter,
+  };
+}
 
 /**
  * Where the store is, and what seals it. An embedded database that was given no key keeps one of its

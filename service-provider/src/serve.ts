@@ -36,10 +36,12 @@ import {
   StatisticsServiceService,
 } from '@duoveil/proto';
 
-import { storeSettings, type SpSettings } from './config.js';
+import { alarmPolicyOf, storeSettings, type SpSettings } from './config.js';
 import { fetchParameters } from './csp/parameters.js';
 import { providerKey } from './csp/provider-key.js';
 import { TransferSession } from './csp/transfer-session.js';
+import { FleetView } from './fleet/fleet-view.js';
+import { StoreFleet } from './fleet/store-fleet.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
@@ -101,8 +103,11 @@ export async function serve(settings: SpSettings): Promise<void> {
     random: systemRandom,
     stop: stop.signal,
   };
+  const view = new FleetView(store, () => systemClock.now());
   const monitors = new Monitors({
     store,
+    alarms: alarmPolicyOf(settings),
+    observer: view,
     suiteOf: (patient) =>
       patient.policy.suite === 'packed'
         ? new PackedSuite(packed, patient)
@@ -114,6 +119,7 @@ export async function serve(settings: SpSettings): Promise<void> {
     stop: stop.signal,
   });
   await monitors.start();
+  const fleet = new StoreFleet({ store, view, monitors, clock: systemClock });
 
   const { allowDistance } = settings;
   const environment = { bcp, store, monitors, allowDistance, clock: systemClock };

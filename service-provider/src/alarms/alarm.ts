@@ -30,7 +30,7 @@ export interface LevelRule {
 
 /** Who did something, and when. */
 export interface Act {
-  /** An operator's name, as the certificate or the sign-in says. */
+  /** An operator's name, as the certificate or the sign-in says; at most 128 characters. */
   readonly by: string;
   readonly at: Date;
 }
@@ -51,7 +51,10 @@ export interface Alarm {
   readonly acknowledged: Act | undefined;
   /** When it had been active and unacknowledged for too long. */
   readonly escalatedAt: Date | undefined;
-  /** Raised while the patient's alarms were suppressed: it is kept, but nobody is told. */
+  /**
+   * Raised while the patient's alarms were suppressed: it is kept, but nobody is told. One that is
+   * active when the suppression ends is not suppressed any longer.
+   */
   readonly suppressed: boolean;
 }
 
@@ -66,15 +69,15 @@ export interface Suppression extends Act {
 export interface AlarmPolicy {
   /** At least one, at most 8, of ascending levels. */
   readonly levels: readonly LevelRule[];
-  /** An alarm of a higher level takes at least this long unacknowledged to escalate, in milliseconds. */
+  /** An alarm that has been active and unacknowledged for this long escalates, in milliseconds. */
   readonly escalateAfterMs: number;
   /** A time between two samples that is a gap, in milliseconds. */
   readonly gapAfterMs: number;
   /** A time without a sample after which a device is silent, in milliseconds. */
   readonly silentAfterMs: number;
   /**
-   * Learn a baseline anew once a level alarm has been active for this many scored samples; undefined
-   * for never, but by an operator's command.
+   * Learn a baseline anew once a level alarm has been active for this many samples; undefined for
+   * never, but by an operator's command.
    */
   readonly rebaselineAfter: number | undefined;
 }

@@ -16,7 +16,7 @@ import type { Tables } from '../store/tables.js';
 const VERSION = 1;
 const FORMAT = 'duoveil-sp-backup';
 
-type ColumnKind = 'text' | 'integer' | 'bytes' | 'bytes or null';
+type ColumnKind = 'text' | 'text or null' | 'integer' | 'bytes' | 'bytes or null';
 
 /** A table that is backed up. */
 export interface BackupTable {
@@ -58,6 +58,7 @@ const COLUMNS: {
     digest: 'bytes',
     ciphertexts: 'bytes or null',
     received_at: 'text',
+    measured_at: 'text or null',
   },
   models: {
     patient: 'text',
@@ -72,6 +73,7 @@ const COLUMNS: {
     sealed_outcome: 'bytes',
     decided_at: 'text',
   },
+  alarm_books: { patient: 'text', revision: 'integer', sealed_book: 'bytes' },
 };
 
 const KEYS: { readonly [T in TableName]: readonly (keyof Tables[T] & string)[] } = {
@@ -81,6 +83,7 @@ const KEYS: { readonly [T in TableName]: readonly (keyof Tables[T] & string)[] }
   samples: ['patient', 'sequence'],
   models: ['patient', 'number'],
   decisions: ['patient', 'sequence'],
+  alarm_books: ['patient'],
 };
 
 /** The tables in the order in which they are written and read. */
@@ -215,6 +218,8 @@ function decodeValue(kind: ColumnKind, value: unknown): Value | undefined {
       return Number.isSafeInteger(value) ? (value as number) : undefined;
     case 'text':
       return typeof value === 'string' ? value : undefined;
+    case 'text or null':
+      return value === null ? null : decodeValue('text', value);
     case 'bytes or null':
       return value === null ? null : decodeValue('bytes', value);
     case 'bytes': {

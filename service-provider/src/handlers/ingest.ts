@@ -36,7 +36,7 @@ export function ingest(environment: IngestEnvironment): BidiHandler<IngestReques
       if (message?.$case === 'open' && intake === undefined) {
         const owned = await open(environment, message.value, context);
         intake = await Intake.begin(environment, owned, newest, context.signal);
-        await send(opened(intake.next));
+        await send(opened(intake.next, environment.clock.now()));
       } else if (message?.$case === 'sample' && intake !== undefined) {
         await intake.accept(message.value);
         await send(acknowledged(message.value.sequence));
@@ -63,8 +63,9 @@ function open(
   return monitors.own(patient, context.signal);
 }
 
-function opened(next: number): IngestResponse {
-  return { message: { $case: 'opened', value: { nextSequence: BigInt(next) } } };
+function opened(next: number, now: Date): IngestResponse {
+  const value = { nextSequence: BigInt(next), serverTimeMs: BigInt(now.getTime()) };
+  return { message: { $case: 'opened', value } };
 }
 
 function acknowledged(sequence: bigint): IngestResponse {
@@ -134,7 +135,7 @@ class Intake {
 
   async #accept(sample: Sample): Promise<void> {
     const { bcp, store, clock } = this.#environment;
-    const { lease, backlog } = this.#owned;
+    const { lease, backlog, alarms } = this.#owned;
     const { suite, arrivals } = this.#owned.watched;
     this.#requireNewest();
     if (sample.sequence < 1n) {
@@ -143,6 +144,7 @@ class Intake {
       });
     }
     this.#requireCount(sample.ciphertexts, suite.ciphertextsPerSample);
+    const measuredAt = measuredAtOf(sample);
     const digest = digestOf(sample.ciphertexts);
     if (sample.sequence < BigInt(this.next)) {
       await this.#requireSame(sample.sequence, digest);
@@ -163,8 +165,11 @@ class Intake {
     );
     await this.#room();
     this.#requireNewest();
-    await store.samples.append(lease, { sequence: this.next, ciphertexts }, digest, clock.now());
+    const now = clock.now();
+    const stored = { sequence: this.next, ciphertexts };
+    await store.samples.append(lease, stored, digest, now, measuredAt);
     this.next += 1;
+    alarms.seen(now);
     backlog.arrived(Number(sample.sequence), sample.traceparent);
     arrivals.ring();
   }
@@ -207,6 +212,17 @@ class Intake {
       if (this.next - this.#decided > BACKLOG) await progress.next(heard, this.#over);
     }
   }
+}
+
+/** The last moment that has a date of four digits, in milliseconds. */
+const LAST_MOMENT_MS = 253_402_300_799_999n;
+
+/** @throws DuoveilError `MESSAGE_INVALID` */
+function measuredAtOf({ measuredAtMs: ms }: Sample): Date | undefined {
+  if (ms === undefined || ms <= LAST_MOMENT_MS) return ms === undefined ? ms : new Date(Number(ms));
+  throw duoveilError('MESSAGE_INVALID', 'sample.measured_at_ms must be before the year 10000', {
+    field: 'sample.measured_at_ms',
+  });
 }
 
 function digestOf(ciphertexts: readonly EncodedCiphertext[]): Buffer {

@@ -6,8 +6,11 @@ import {
   type Sleep,
 } from '@duoveil/common/runtime';
 
+import type { AlarmPolicy } from '../alarms/alarm.js';
 import { elsewhere, type Lease, type Store } from '../store/index.js';
+import { AlarmKeeper } from './alarm-keeper.js';
 import { Backlog } from './backlog.js';
+import type { MonitorObserver } from './observer.js';
 import { PatientMonitor } from './patient-monitor.js';
 import { Patients, type Watched } from './patients.js';
 import type { SuiteFactory } from './suite.js';
@@ -18,6 +21,7 @@ export interface Owned {
   readonly lease: Lease;
   /** What waits for a decision, for metrics and traces. */
   readonly backlog: Backlog;
+  readonly alarms: AlarmKeeper;
 }
 
 interface Running extends Owned {
@@ -30,6 +34,10 @@ interface Running extends Owned {
 export interface MonitorsOptions {
   readonly store: Store;
   readonly suiteOf: SuiteFactory;
+  /** When alarms are raised. */
+  readonly alarms: AlarmPolicy;
+  /** Told what is done; may be left out. */
+  readonly observer?: MonitorObserver;
   readonly clock: Clock;
   readonly sleep: Sleep;
   readonly logger: Logger;
@@ -61,7 +69,7 @@ export class Monitors {
 
   constructor(options: MonitorsOptions) {
     this.#options = options;
-    this.#patients = new Patients(options.store, options.suiteOf);
+    this.#patients = new Patients(options.store, options.suiteOf, options.observer);
     this.#observe();
   }
 
@@ -95,6 +103,16 @@ export class Monitors {
     }
   }
 
+  /** Samples of a patient that wait for a decision; undefined where the patient is not watched here. */
+  pending(patient: PatientId): number | undefined {
+    return this.#running.get(patient)?.backlog.size;
+  }
+
+  /** An operator has changed a patient's book of alarms at this process. */
+  bookChanged(patient: PatientId): void {
+    this.#patients.ring(patient, 'book');
+  }
+
   /** Resolves when every monitor has ended, and its patient is free for others. */
   async stopped(): Promise<void> {
     await this.#keeping;
@@ -125,8 +143,24 @@ export class Monitors {
     const { sleep, leaseMs, stop } = this.#options;
     while (!stop.aborted) {
       await sleep(leaseMs / 3, stop).catch(() => undefined);
-      if (!isAborted(stop)) await this.#tendOrTell();
+      if (isAborted(stop)) return;
+      await this.#tendOrTell();
+      for (const running of this.#running.values()) this.#tick(running);
     }
+  }
+
+  /** A patient's alarms that time raises, clears or escalates: tried again the next time. */
+  #tick({ alarms, lease }: Running): void {
+    const ticking = alarms
+      .tick()
+      .catch((error: unknown) => {
+        const { logger } = this.#options;
+        logger.warn('alarms could not be kept', { error, patient: lease.patient });
+      })
+      .finally(() => {
+        this.#ending.delete(ticking);
+      });
+    this.#ending.add(ticking);
   }
 
   /** A database that does not answer is tried again in its time: the leases may have gone by then. */
@@ -172,9 +206,11 @@ export class Monitors {
   }
 
   #run(watched: Watched, lease: Lease): Running {
-    const { store, clock, sleep, logger } = this.#options;
-    const { patient, suite, arrivals, progress } = watched;
+    const { store, clock, sleep, logger, observer } = this.#options;
+    const { patient, suite, arrivals, progress, books } = watched;
     const backlog = new Backlog(clock);
+    const policy = this.#options.alarms;
+    const alarms = new AlarmKeeper({ lease, store, clock, policy, books, observer });
     const monitor = new PatientMonitor(patient, suite, {
       lease,
       store,
@@ -184,21 +220,28 @@ export class Monitors {
       arrivals,
       progress,
       backlog,
+      alarms,
     });
     const stop = new AbortController();
     const ended = monitor.run(stop.signal).finally(() => {
-      if (this.#running.get(patient.id) === running) this.#running.delete(patient.id);
+      if (this.#running.get(patient.id) === running) this.#leave(patient.id);
     });
-    const running: Running = { watched, lease, backlog, stop, ended };
+    const running: Running = { watched, lease, backlog, alarms, stop, ended };
     this.#running.set(patient.id, running);
+    observer?.watching(patient);
     return running;
+  }
+
+  #leave(patient: PatientId): void {
+    this.#running.delete(patient);
+    this.#options.observer?.left(patient);
   }
 
   /** End a monitor, and let its patient go. */
   #handOver(running: Running): void {
     const { lease, stop, ended } = running;
     // From here on the patient may be taken anew, also by this process, with a lease of its own.
-    if (this.#running.get(lease.patient) === running) this.#running.delete(lease.patient);
+    if (this.#running.get(lease.patient) === running) this.#leave(lease.patient);
     stop.abort();
     const ending = ended
       .then(() => this.#options.store.leases.release(lease))

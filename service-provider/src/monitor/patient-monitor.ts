@@ -10,7 +10,17 @@ import {
 } from '@duoveil/common/runtime';
 
 import { isAccepted } from '../store/index.js';
-import type { Decision, Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type {
+  Decision,
+  Lease,
+  Patient,
+  Store,
+  StoredModel,
+  StoredSample,
+  TimedSample,
+  TrainingReason,
+} from '../store/index.js';
+import type { AlarmKeeper } from './alarm-keeper.js';
 import type { Backlog } from './backlog.js';
 import type { PatientSuite, Score } from './suite.js';
 
@@ -29,6 +39,7 @@ export interface MonitorEnvironment {
   /** Rung by the monitor when a decision was made or a model trained. */
   readonly progress: Bell;
   readonly backlog: Backlog;
+  readonly alarms: AlarmKeeper;
 }
 
 /** How long to wait after a failure before trying the same step again, in milliseconds. */
@@ -38,8 +49,13 @@ const PAUSE_MS = { first: 200, longest: 10_000 } as const;
 interface Position {
   /** The last sample that has a decision. */
   decided: number;
+  /** The model in force; undefined where one is learnt, for the first time or anew. */
   model: StoredModel | undefined;
-  /** Samples accepted since that model was trained, or since the beginning. */
+  /** How many models there have been. */
+  models: number;
+  /** The last sample that no training is on any more; 0 for none. */
+  floor: number;
+  /** Samples accepted since the model in force was trained, or since the floor. */
   accepted: number;
   /** The last accepted samples, at most `window`, ascending: what a training would be on now. */
   window: readonly number[];
@@ -68,12 +84,13 @@ export class PatientMonitor {
    * progress is finished first.
    */
   async run(stop: AbortSignal): Promise<void> {
-    const { arrivals, progress, sleep, logger } = this.#environment;
+    const { arrivals, progress, sleep, logger, alarms } = this.#environment;
     let position: Position | undefined;
     let pauseMs: number = PAUSE_MS.first;
     while (!stop.aborted) {
       const heard = arrivals.count;
       try {
+        if (position && alarms.isStale && (await alarms.reload())) position = undefined;
         position ??= await this.#position();
         const progressed = await this.#step(position);
         pauseMs = PAUSE_MS.first;
@@ -96,18 +113,21 @@ export class PatientMonitor {
 
   async #position(): Promise<Position> {
     const { id } = this.#patient;
-    const { store, backlog } = this.#environment;
+    const { store, backlog, alarms } = this.#environment;
     const { decisions, models, samples } = store;
-    const model = await models.latest(id);
     const decided = await decisions.last(id);
     backlog.restored(decided, await samples.last(id));
-    if (!this.#learns(model)) return { decided, model, accepted: 0, window: [] };
+    await alarms.restore(decided);
+    const floor = alarms.relearning?.after ?? 0;
+    const latest = await models.latest(id);
+    const model = latest && latest.throughSequence > floor ? latest : undefined;
+    const begun = { decided, model, models: latest?.number ?? 0, floor, accepted: 0, window: [] };
+    if (!this.#learns(model)) return begun;
     const { window } = this.#patient.policy;
-    const trained = model?.throughSequence ?? 0;
-    const accepted = await decisions.accepted(id, window, trained);
+    const trained = model?.throughSequence ?? floor;
+    const accepted = (await decisions.accepted(id, window, trained)).filter((one) => one > floor);
     return {
-      decided,
-      model,
+      ...begun,
       accepted: accepted.filter((sequence) => sequence > trained).length,
       window: accepted.slice(-window),
     };
@@ -141,7 +161,7 @@ export class PatientMonitor {
     const { lease, store, clock, logger } = this.#environment;
     const samples = await store.samples.all(this.#patient.id, position.window);
     const startedMs = clock.monotonicMs();
-    const number = (position.model?.number ?? 0) + 1;
+    const number = position.models + 1;
     const content = await this.#suite.train(samples, number);
     const model: StoredModel = {
       number,
@@ -149,15 +169,25 @@ export class PatientMonitor {
       content,
       trainMs: clock.monotonicMs() - startedMs,
     };
-    await store.models.insert(lease, model, position.window[0] ?? 1, clock.now());
+    const why = this.#reason(position);
+    await store.models.insert(lease, model, position.window[0] ?? 1, clock.now(), why);
     position.model = model;
+    position.models = number;
     position.accepted = 0;
     metrics.trainings.record(model.trainMs / 1000);
     logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
   }
 
-  async #decide(position: Position, sample: StoredSample): Promise<void> {
-    const { lease, store, clock, backlog } = this.#environment;
+  /** Why there is a training now. */
+  #reason({ model, models }: Position): TrainingReason {
+    if (model !== undefined) return { reason: 'rolling', by: undefined };
+    const { relearning } = this.#environment.alarms;
+    if (models === 0 || relearning === undefined) return { reason: 'first', by: undefined };
+    return { reason: relearning.reason, by: relearning.by };
+  }
+
+  async #decide(position: Position, sample: TimedSample): Promise<void> {
+    const { lease, store, clock, backlog, alarms } = this.#environment;
     const decision: Decision = {
       sequence: sample.sequence,
       outcome:
@@ -166,11 +196,23 @@ export class PatientMonitor {
           : await this.#score(position.model, sample),
     };
     const keep = this.#learns(position.model);
-    await store.decisions.insert(lease, decision, keep, clock.now());
+    const change = alarms.changeBy(decision, sample);
+    const changed = await store.decisions.insert(lease, decision, keep, clock.now(), change);
     position.decided = sample.sequence;
     backlog.decided(sample.sequence);
+    alarms.decided(decision, sample, changed);
     measure(decision);
     if (isAccepted(decision.outcome)) this.#accept(position, sample.sequence);
+    if (changed?.book.relearning?.after === sample.sequence) this.#forget(position);
+  }
+
+  /** Learn anew from the next sample on. */
+  #forget(position: Position): void {
+    this.#environment.logger.info('the baseline is learnt anew', { sequence: position.decided });
+    position.floor = position.decided;
+    position.model = undefined;
+    position.accepted = 0;
+    position.window = [];
   }
 
   #accept(position: Position, sequence: number): void {

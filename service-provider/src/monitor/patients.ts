@@ -1,7 +1,8 @@
 import { duoveilError } from '@duoveil/common/errors';
-import { Bell, type PatientId } from '@duoveil/common/runtime';
+import { Bell, parsePatientId, type PatientId } from '@duoveil/common/runtime';
 
-import type { Patient, Store } from '../store/index.js';
+import type { News, Patient, Store } from '../store/index.js';
+import type { MonitorObserver } from './observer.js';
 import type { PatientSuite, SuiteFactory } from './suite.js';
 
 /** One enrolled patient, as this process knows them. */
@@ -12,19 +13,23 @@ export interface Watched {
   readonly arrivals: Bell;
   /** Rung when a decision was made or a model trained, here or by another process on the database. */
   readonly progress: Bell;
+  /** Rung when an operator has changed the patient's book of alarms, here or elsewhere. */
+  readonly books: Bell;
 }
 
 /** The enrolled patients, read from the store when they are first asked for. */
 export class Patients {
   readonly #store: Store;
   readonly #suiteOf: SuiteFactory;
-  readonly #known = new Map<string, Watched>();
+  readonly #known = new Map<PatientId, Watched>();
 
-  constructor(store: Store, suiteOf: SuiteFactory) {
+  constructor(store: Store, suiteOf: SuiteFactory, observer?: MonitorObserver) {
     this.#store = store;
     this.#suiteOf = suiteOf;
-    store.listen((patient) => {
-      this.#ring(patient);
+    store.listen((id, news) => {
+      const patient = id === undefined ? undefined : parsePatientId(id, 'announced patient');
+      this.ring(patient, news);
+      observer?.news(patient, news);
     });
   }
 
@@ -35,7 +40,7 @@ export class Patients {
     let watched = this.#known.get(id);
     if (watched === undefined && patient !== undefined) {
       const suite = this.#suiteOf(patient);
-      watched = { patient, suite, arrivals: new Bell(), progress: new Bell() };
+      watched = { patient, suite, arrivals: new Bell(), progress: new Bell(), books: new Bell() };
       this.#known.set(id, watched);
     }
     if (watched === undefined) {
@@ -44,8 +49,15 @@ export class Patients {
     return watched;
   }
 
-  #ring(patient: string | undefined): void {
-    if (patient !== undefined) this.#known.get(patient)?.progress.ring();
-    else for (const { progress } of this.#known.values()) progress.ring();
+  /** There is news of a patient, or may be of any. */
+  ring(patient: PatientId | undefined, news: News): void {
+    const whose = patient === undefined ? this.#known.values() : [this.#known.get(patient)];
+    for (const watched of whose) {
+      watched?.progress.ring();
+      if (news !== 'book') continue;
+      watched?.books.ring();
+      // Whoever waits for samples looks at the book, too.
+      watched?.arrivals.ring();
+    }
   }
 }

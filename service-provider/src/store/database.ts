@@ -6,8 +6,11 @@ import type { Tables } from './tables.js';
 /** Queries go to this: the database, or a transaction on it. */
 export type Connection = Kysely<Tables>;
 
-/** Told when a patient's decisions or models may have grown; of any patient's where none is named. */
-export type ProgressListener = (patient: string | undefined) => void;
+/** What there is news of: decisions and models, or what an operator wrote into a book of alarms. */
+export type News = 'progress' | 'book';
+
+/** Told when there may be news of a patient, or of any and of any kind where none is named. */
+export type NewsListener = (patient: string | undefined, news: News) => void;
 
 /** The database below the store. What differs from one product to another is all in here. */
 export interface Database {
@@ -17,9 +20,9 @@ export interface Database {
   /** Milliseconds by the database's own clock, in SQL: all replicas go by it. */
   readonly nowMs: RawBuilder<number>;
   /** Tells the listeners of other processes about a patient, as soon as the transaction is committed. */
-  announce(transaction: Connection, patient: string): Promise<void>;
+  announce(transaction: Connection, patient: string, news: News): Promise<void>;
   /** Has a listener told what other processes announce, until the database is closed. */
-  listen(listener: ProgressListener): void;
+  listen(listener: NewsListener): void;
   close(): Promise<void>;
 }
 

@@ -8,16 +8,18 @@ import { StoreSeal } from './seal.js';
 import { openSqlite, readSqlite } from './sqlite.js';
 import { storeOver, type Store } from './store.js';
 
+export type { ChangedBook, KeptBook } from './books.js';
 export { packCiphertexts, unpackCiphertexts } from './blobs.js';
-export type { Decision } from './decisions.js';
+export type { News } from './database.js';
+export type { Decision, TimedDecision } from './decisions.js';
 export { elsewhere } from './leases.js';
 export type { Lease } from './leases.js';
-export type { StoredModel, TrainingNotice } from './models.js';
+export type { StoredModel, TrainingNotice, TrainingReason, TrainingRecord } from './models.js';
 export { isAccepted } from './outcomes.js';
 export type { Outcome } from './outcomes.js';
 export type { Patient } from './patients.js';
 export { parsePostgresUrl } from './postgres-url.js';
-export type { StoredSample } from './samples.js';
+export type { SampleTimes, StoredSample, TimedSample } from './samples.js';
 export type { Store } from './store.js';
 export { keepStoreKey, parseStoreKey, storeKeyFile } from './store-key.js';
 

@@ -180,7 +180,7 @@ export class FencedWrites {
       }
       await writing(transaction);
       if (news && isNew(this.#told, transaction, lease.patient)) {
-        await this.#database.announce(transaction, lease.patient);
+        await this.#database.announce(transaction, lease.patient, 'progress');
       }
     });
   }

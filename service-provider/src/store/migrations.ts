@@ -74,7 +74,20 @@ const first: Migration = {
   },
 };
 
-const all = { '0001-first': first };
+/** When samples were measured, and what is known of alarms. */
+const alarms: Migration = {
+  async up(db: Kysely<unknown>): Promise<void> {
+    await db.schema.alterTable('samples').addColumn('measured_at', 'text').execute();
+    await db.schema
+      .createTable('alarm_books')
+      .addColumn('patient', 'text', (column) => column.primaryKey().references('patients.id'))
+      .addColumn('revision', 'bigint', (column) => column.notNull())
+      .addColumn('sealed_book', 'bytea', (column) => column.notNull())
+      .execute();
+  },
+};
+
+const all = { '0001-first': first, '0002-alarms': alarms };
 
 /** All migrations, applied in the order of their names. A released migration is never edited. */
 export const migrations: MigrationProvider = { getMigrations: () => Promise.resolve(all) };

@@ -20,8 +20,22 @@ export interface StoredModel {
   readonly trainMs: number;
 }
 
+/** Why a baseline was learnt. */
+export interface TrainingReason {
+  readonly reason: (typeof REASONS)[number];
+  /** The operator who asked for it. */
+  readonly by: string | undefined;
+}
+
+const REASONS = ['first', 'rolling', 'policy', 'operator'] as const;
+
 /** What a training says to those who watch. */
 export type TrainingNotice = Omit<StoredModel, 'content'>;
+
+/** All that is known of a training, but for what came of it. */
+export interface TrainingRecord extends TrainingNotice, TrainingReason {
+  readonly trainedAt: Date;
+}
 
 /** Notices that are opened at once on the way back through a patient's trainings. */
 const PAGE = 32;
@@ -59,9 +73,16 @@ export class ModelStore {
    * transaction.
    * @param lease the right to train for the patient
    * @param oldest the first sample of the window that it was trained on: none below it is needed
+   * @param why why it was trained; without that, the first one, or a rolling baseline's next
    * @throws DuoveilError `PATIENT_ELSEWHERE`
    */
-  async insert(lease: Lease, model: StoredModel, oldest: number, now: Date): Promise<void> {
+  async insert(
+    lease: Lease,
+    model: StoredModel,
+    oldest: number,
+    now: Date,
+    why: TrainingReason = usualReason(model.number),
+  ): Promise<void> {
     const { patient } = lease;
     const { number, content } = model;
     const seal = (kind: SealedKind, plaintext: Uint8Array): Buffer =>
@@ -69,7 +90,7 @@ export class ModelStore {
     const row = {
       patient,
       number,
-      sealed_notice: seal('notice', encodeNotice(model)),
+      sealed_notice: seal('notice', encodeNotice({ ...model, ...why })),
       sealed_content: seal('model', content),
       trained_at: now.toISOString(),
     };
@@ -100,6 +121,23 @@ export class ModelStore {
     }
   }
 
+  /** The last trainings, at most so many, the last one first. */
+  async records(patient: PatientId, limit: number): Promise<TrainingRecord[]> {
+    return storing(async () => {
+      const rows = await this.#db
+        .selectFrom('models')
+        .select(['number', 'sealed_notice', 'trained_at'])
+        .where('patient', '=', patient)
+        .orderBy('number', 'desc')
+        .limit(limit)
+        .execute();
+      return rows.map((row) => ({
+        ...this.#record(patient, row),
+        trainedAt: new Date(row.trained_at),
+      }));
+    });
+  }
+
   /** The last notices with numbers between two, the last one first. */
   async #noticesBefore(
     patient: PatientId,
@@ -120,12 +158,19 @@ export class ModelStore {
     });
   }
 
-  #notice(
+  #notice(patient: PatientId, row: NoticeRow): TrainingNotice {
+    const { number, throughSequence, trainMs } = this.#record(patient, row);
+    return { number, throughSequence, trainMs };
+  }
+
+  #record(
     patient: PatientId,
-    row: { readonly number: number; readonly sealed_notice: Uint8Array },
-  ): TrainingNotice {
-    const bytes = this.#open('notice', patient, row.number, row.sealed_notice);
-    return { number: row.number, ...decodeNotice(bytes) };
+    { number, sealed_notice }: NoticeRow,
+  ): Omit<TrainingRecord, 'trainedAt'> {
+    return {
+      number,
+      ...decodeNotice(this.#open('notice', patient, number, sealed_notice), number),
+    };
   }
 
   #open(kind: SealedKind, patient: PatientId, number: number, sealed: Uint8Array): Buffer {
@@ -133,18 +178,46 @@ export class ModelStore {
   }
 }
 
-const NOTICE_BYTES = 16;
+interface NoticeRow {
+  readonly number: number;
+  readonly sealed_notice: Uint8Array;
+}
 
-function encodeNotice({ throughSequence, trainMs }: TrainingNotice): Buffer {
+function usualReason(number: number): TrainingReason {
+  return { reason: number === 1 ? 'first' : 'rolling', by: undefined };
+}
+
+/**
+ * | byte | 0..7         | 8..15    | 16     | 17..18           | 19..       |
+ * |------|--------------|----------|--------|------------------|------------|
+ * |      | last decided | duration | reason | length of a name | name, 0, 0 |
+ *
+ * As many bytes for one as for any other. Notices of the first layout end after the duration.
+ */
+const NOTICE_BYTES = 19 + 512;
+const FIRST_NOTICE_BYTES = 16;
+
+type Notice = Omit<TrainingRecord, 'number' | 'trainedAt'>;
+
+function encodeNotice({ throughSequence, trainMs, reason, by = '' }: Notice): Buffer {
   const bytes = Buffer.alloc(NOTICE_BYTES);
   bytes.writeBigUInt64BE(BigInt(throughSequence), 0);
   bytes.writeDoubleBE(trainMs, 8);
+  bytes.writeUInt8(REASONS.indexOf(reason), 16);
+  bytes.writeUInt16BE(bytes.write(by, 19, 'utf8'), 17);
   return bytes;
 }
 
-function decodeNotice(bytes: Buffer): Omit<TrainingNotice, 'number'> {
-  if (bytes.length !== NOTICE_BYTES) {
+function decodeNotice(bytes: Buffer, number: number): Notice {
+  if (bytes.length !== NOTICE_BYTES && bytes.length !== FIRST_NOTICE_BYTES) {
     throw duoveilError('STORAGE_FAILED', 'the store holds a training of an unknown form');
   }
-  return { throughSequence: Number(bytes.readBigUInt64BE(0)), trainMs: bytes.readDoubleBE(8) };
+  const throughSequence = Number(bytes.readBigUInt64BE(0));
+  const trainMs = bytes.readDoubleBE(8);
+  if (bytes.length === FIRST_NOTICE_BYTES) {
+    return { throughSequence, trainMs, ...usualReason(number) };
+  }
+  const reason = REASONS[bytes.readUInt8(16)] ?? 'first';
+  const by = bytes.toString('utf8', 19, 19 + bytes.readUInt16BE(17));
+  return { throughSequence, trainMs, reason, by: by === '' ? undefined : by };
 }

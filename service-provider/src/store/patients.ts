@@ -41,6 +41,26 @@ export class PatientStore {
     });
   }
 
+  /** All who are enrolled, by pseudonym. */
+  async all(): Promise<PatientId[]> {
+    return storing(async () => {
+      const rows = await this.#db.selectFrom('patients').select('id').orderBy('id').execute();
+      return rows.map(({ id }) => parsePatientId(id, 'stored patient'));
+    });
+  }
+
+  /** Since when a patient is enrolled, or undefined where there is no such one. */
+  async enrolledAt(id: PatientId): Promise<Date | undefined> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('patients')
+        .select('enrolled_at')
+        .where('id', '=', id)
+        .executeTakeFirst();
+      return row && new Date(row.enrolled_at);
+    });
+  }
+
   /**
    * Write a patient down, unless there is one of this id already.
    * @returns the one that is there: of several at the same time, the first

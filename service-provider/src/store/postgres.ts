@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { Secret } from '@duoveil/common/secret';
 
 import { inTransaction, migrate } from './database.js';
-import type { Database, ProgressListener, SnapshotSource } from './database.js';
+import type { Database, News, NewsListener, SnapshotSource } from './database.js';
 import { storing } from './failures.js';
 import type { PostgresAddress } from './postgres-url.js';
 import type { Tables } from './tables.js';
@@ -51,8 +51,8 @@ export async function openPostgres(options: PostgresOptions): Promise<Database> 
     db,
     shared: true,
     nowMs: sql<number>`(extract(epoch from clock_timestamp()) * 1000)::bigint`,
-    announce: async (transaction, patient) => {
-      await sql`select pg_notify(${CHANNEL}, ${patient})`.execute(transaction);
+    announce: async (transaction, patient, news) => {
+      await sql`select pg_notify(${CHANNEL}, ${payloadOf(patient, news)})`.execute(transaction);
     },
     listen: (listener) => {
       listeners.push(new Listening(config, listener));
@@ -104,6 +104,11 @@ function clientConfig({ password, ...address }: PostgresOptions): pg.ClientConfi
   };
 }
 
+/** A pseudonym has no space. */
+function payloadOf(patient: string, news: News): string {
+  return news === 'progress' ? patient : `${patient} ${news}`;
+}
+
 /** 64-bit integers are sequence numbers and moments here: they fit a JavaScript number. */
 const types = new pg.TypeOverrides();
 types.setTypeParser(pg.types.builtins.INT8, Number);
@@ -111,12 +116,12 @@ types.setTypeParser(pg.types.builtins.INT8, Number);
 /** A connection that hears what is announced; made again whenever it is lost. */
 class Listening {
   readonly #config: pg.ClientConfig;
-  readonly #listener: ProgressListener;
+  readonly #listener: NewsListener;
   #client: pg.Client | undefined;
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
-  constructor(config: pg.ClientConfig, listener: ProgressListener) {
+  constructor(config: pg.ClientConfig, listener: NewsListener) {
     this.#config = config;
     this.#listener = listener;
     void this.#begin();
@@ -133,7 +138,8 @@ class Listening {
     this.#client = client;
     client.on('error', () => undefined);
     client.on('notification', ({ payload }) => {
-      this.#listener(payload);
+      const [patient, ...news] = (payload ?? '').split(' ');
+      this.#listener(patient, news.includes('book') ? 'book' : 'progress');
     });
     client.on('end', () => {
       this.#again();
@@ -142,7 +148,7 @@ class Listening {
       await client.connect();
       await client.query(`listen ${CHANNEL}`);
       // Whatever was announced meanwhile was not heard.
-      this.#listener(undefined);
+      this.#listener(undefined, 'book');
     } catch {
       await client.end().catch(() => undefined);
       this.#again();

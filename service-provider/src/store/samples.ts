@@ -14,6 +14,15 @@ export interface StoredSample {
   readonly ciphertexts: readonly Ciphertext[];
 }
 
+/** When a sample came in, and when its gateway says that it was measured, if it does. */
+export interface SampleTimes {
+  readonly receivedAt: Date;
+  readonly measuredAt: Date | undefined;
+}
+
+/** A sample with its times. */
+export interface TimedSample extends StoredSample, SampleTimes {}
+
 /** Reads and writes the encrypted samples. */
 export class SampleStore {
   readonly #db: Connection;
@@ -54,6 +63,7 @@ export class SampleStore {
   /**
    * Write a sample down. When this resolves it is on disk.
    * @param lease the right to take the patient's samples
+   * @param measuredAt when it was measured, where that is known
    * @throws DuoveilError `PATIENT_ELSEWHERE`
    */
   async append(
@@ -61,6 +71,7 @@ export class SampleStore {
     { sequence, ciphertexts }: StoredSample,
     digest: Uint8Array,
     now: Date,
+    measuredAt?: Date,
   ): Promise<void> {
     const row = {
       patient: lease.patient,
@@ -68,6 +79,7 @@ export class SampleStore {
       digest,
       ciphertexts: packCiphertexts(ciphertexts, this.#parameters),
       received_at: now.toISOString(),
+      measured_at: measuredAt?.toISOString() ?? null,
     };
     await this.#writes.write(
       lease,
@@ -79,16 +91,30 @@ export class SampleStore {
   }
 
   /** One sample, or undefined where it is not there (yet). */
-  async find(patient: PatientId, sequence: number): Promise<StoredSample | undefined> {
+  async find(patient: PatientId, sequence: number): Promise<TimedSample | undefined> {
     return storing(async () => {
       const row = await this.#db
         .selectFrom('samples')
-        .select('ciphertexts')
+        .select(['ciphertexts', 'received_at', 'measured_at'])
         .where('patient', '=', patient)
         .where('sequence', '=', sequence)
         .executeTakeFirst();
-      const column = row?.ciphertexts ?? undefined;
-      return column && { sequence, ciphertexts: unpackCiphertexts(column, this.#parameters) };
+      if (row?.ciphertexts == null) return undefined;
+      const ciphertexts = unpackCiphertexts(row.ciphertexts, this.#parameters);
+      return { sequence, ciphertexts, ...timesOf(row) };
+    });
+  }
+
+  /** The times of one sample, or undefined where it is not there. */
+  async times(patient: PatientId, sequence: number): Promise<SampleTimes | undefined> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('samples')
+        .select(['received_at', 'measured_at'])
+        .where('patient', '=', patient)
+        .where('sequence', '=', sequence)
+        .executeTakeFirst();
+      return row && timesOf(row);
     });
   }
 
@@ -115,6 +141,17 @@ export class SampleStore {
       }));
     });
   }
+}
+
+/** The times in a row. */
+export function timesOf(row: {
+  readonly received_at: string;
+  readonly measured_at: string | null;
+}): SampleTimes {
+  return {
+    receivedAt: new Date(row.received_at),
+    measuredAt: row.measured_at === null ? undefined : new Date(row.measured_at),
+  };
 }
 
 /**

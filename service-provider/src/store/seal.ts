@@ -5,13 +5,13 @@ import type { RandomSource } from '@duoveil/common/random';
 import type { Secret } from '@duoveil/common/secret';
 
 /** What a sealed value is. */
-export type SealedKind = 'outcome' | 'notice' | 'model' | 'check';
+export type SealedKind = 'outcome' | 'notice' | 'model' | 'book' | 'check';
 
 /** Where a sealed value belongs: it opens there and nowhere else. */
 export interface Place {
   readonly kind: SealedKind;
   readonly patient: string;
-  /** The number of the sample, or of the model. */
+  /** The number of the sample or of the model, or the revision of the book. */
   readonly number: number;
 }
 

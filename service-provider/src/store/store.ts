@@ -1,6 +1,8 @@
 import type { PublicParameters } from '@duoveil/common/bcp';
+import { systemRandom } from '@duoveil/common/random';
 
-import type { Database, ProgressListener } from './database.js';
+import { BookStore } from './books.js';
+import type { Database, NewsListener } from './database.js';
 import { DecisionStore } from './decisions.js';
 import { GroupCommit } from './group-commit.js';
 import { FencedWrites, LeaseStore } from './leases.js';
@@ -18,8 +20,9 @@ export interface Store {
   readonly samples: SampleStore;
   readonly models: ModelStore;
   readonly decisions: DecisionStore;
-  /** Has a listener told of other processes' decisions and models. */
-  listen(listener: ProgressListener): void;
+  readonly books: BookStore;
+  /** Has a listener told what other processes wrote. */
+  listen(listener: NewsListener): void;
   close(): Promise<void>;
 }
 
@@ -42,12 +45,14 @@ export async function storeOver(
   // Whoever had one is gone.
   if (!database.shared) await leases.expireAll();
   const writes = new FencedWrites(database, commits);
+  const books = new BookStore(database, { commits, writes }, seal, systemRandom);
   return {
     patients: new PatientStore(db),
     leases,
     samples: new SampleStore(db, writes, parameters),
     models: new ModelStore(db, writes, seal),
-    decisions: new DecisionStore(db, writes, seal),
+    decisions: new DecisionStore(db, writes, seal, books),
+    books,
     listen: (listener) => {
       database.listen(listener);
     },

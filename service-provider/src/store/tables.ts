@@ -40,6 +40,8 @@ export interface SamplesTable {
   readonly digest: Uint8Array;
   readonly ciphertexts: Uint8Array | null;
   readonly received_at: string;
+  /** When its gateway says that it was measured, if it does. */
+  readonly measured_at: string | null;
 }
 
 /** Encrypted baselines, numbered from 1 for each patient. */
@@ -60,6 +62,15 @@ export interface DecisionsTable {
   /** Sealed: what was decided, in the same number of bytes whatever it was. */
   readonly sealed_outcome: Uint8Array;
   readonly decided_at: string;
+}
+
+/** Each patient's alarms: one row. */
+export interface AlarmBooksTable {
+  readonly patient: string;
+  /** Another random number with every change. */
+  readonly revision: number;
+  /** Sealed: all alarms and what operators did, padded. */
+  readonly sealed_book: Uint8Array;
 }
 
 /** Which process watches a patient. A row stays when nobody does: its epoch never goes back. */
@@ -83,4 +94,5 @@ export interface Tables {
   readonly samples: SamplesTable;
   readonly models: ModelsTable;
   readonly decisions: DecisionsTable;
+  readonly alarm_books: AlarmBooksTable;
 }

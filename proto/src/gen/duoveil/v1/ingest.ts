@@ -47,7 +47,14 @@ export interface Sample {
   /** What the suite prescribes: for REFERENCE one ciphertext for each channel, in the schema's order. */
   ciphertexts: Ciphertext[];
   /** What the sample's trace is called, as W3C Trace Context writes it; absent unless the gateway traces. */
-  traceparent?: string | undefined;
+  traceparent?:
+    | string
+    | undefined;
+  /**
+   * When the sample was measured, in milliseconds since 1970 by the gateway's clock; absent for a
+   * recording that is streamed as fast as it goes.
+   */
+  measuredAtMs?: bigint | undefined;
 }
 
 /** One message from the SP. */
@@ -67,6 +74,8 @@ export interface IngestResponse {
 export interface IngestOpened {
   /** The sequence number the SP expects next; 1 if it has no sample of this patient. */
   nextSequence: bigint;
+  /** What the SP's clock says, in milliseconds since 1970: a gateway whose clock differs can tell. */
+  serverTimeMs: bigint;
 }
 
 /** Samples are safe: the gateway may forget them. */
@@ -224,7 +233,7 @@ export const OpenIngest: MessageFns<OpenIngest> = {
 };
 
 function createBaseSample(): Sample {
-  return { sequence: 0n, ciphertexts: [], traceparent: undefined };
+  return { sequence: 0n, ciphertexts: [], traceparent: undefined, measuredAtMs: undefined };
 }
 
 export const Sample: MessageFns<Sample> = {
@@ -240,6 +249,12 @@ export const Sample: MessageFns<Sample> = {
     }
     if (message.traceparent !== undefined) {
       writer.uint32(26).string(message.traceparent);
+    }
+    if (message.measuredAtMs !== undefined) {
+      if (BigInt.asUintN(64, message.measuredAtMs) !== message.measuredAtMs) {
+        throw new globalThis.Error("value provided for field message.measuredAtMs of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.measuredAtMs);
     }
     return writer;
   },
@@ -281,6 +296,14 @@ export const Sample: MessageFns<Sample> = {
             message.traceparent = reader.string();
             continue;
           }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.measuredAtMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -301,6 +324,9 @@ export const Sample: MessageFns<Sample> = {
     message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
     message.ciphertexts = object.ciphertexts?.map((e) => Ciphertext.fromPartial(e)) || [];
     message.traceparent = object.traceparent ?? undefined;
+    message.measuredAtMs = (object.measuredAtMs !== undefined && object.measuredAtMs !== null)
+      ? BigInt(object.measuredAtMs)
+      : undefined;
     return message;
   },
 };
@@ -387,7 +413,7 @@ export const IngestResponse: MessageFns<IngestResponse> = {
 };
 
 function createBaseIngestOpened(): IngestOpened {
-  return { nextSequence: 0n };
+  return { nextSequence: 0n, serverTimeMs: 0n };
 }
 
 export const IngestOpened: MessageFns<IngestOpened> = {
@@ -397,6 +423,12 @@ export const IngestOpened: MessageFns<IngestOpened> = {
         throw new globalThis.Error("value provided for field message.nextSequence of type uint64 too large");
       }
       writer.uint32(8).uint64(message.nextSequence);
+    }
+    if (message.serverTimeMs !== 0n) {
+      if (BigInt.asUintN(64, message.serverTimeMs) !== message.serverTimeMs) {
+        throw new globalThis.Error("value provided for field message.serverTimeMs of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.serverTimeMs);
     }
     return writer;
   },
@@ -422,6 +454,14 @@ export const IngestOpened: MessageFns<IngestOpened> = {
             message.nextSequence = reader.uint64() as bigint;
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.serverTimeMs = reader.uint64() as bigint;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -441,6 +481,9 @@ export const IngestOpened: MessageFns<IngestOpened> = {
     const message = createBaseIngestOpened();
     message.nextSequence = (object.nextSequence !== undefined && object.nextSequence !== null)
       ? BigInt(object.nextSequence)
+      : 0n;
+    message.serverTimeMs = (object.serverTimeMs !== undefined && object.serverTimeMs !== null)
+      ? BigInt(object.serverTimeMs)
       : 0n;
     return message;
   },
