@@ -269,7 +269,8 @@ export class FakeServiceProvider {
         this.opens += 1;
         await this.onOpen();
         const nextSequence = BigInt(this.statedNext ?? this.stored.size + 1);
-        await send({ message: { $case: 'opened', value: { nextSequence } } });
+        const value = { nextSequence, serverTimeMs: BigInt(Date.now()) };
+        await send({ message: { $case: 'opened', value } });
       } else if (message?.$case === 'sample') await this.#take(message.value, send);
     }
   }

@@ -28,6 +28,7 @@ import {
   type StopReason,
 } from '@duoveil/common/runtime';
 import {
+  AlarmServiceService,
   EnrolmentServiceService,
   IngestServiceService,
   MonitoringServiceService,
@@ -42,6 +43,14 @@ import { providerKey } from './csp/provider-key.js';
 import { TransferSession } from './csp/transfer-session.js';
 import { FleetView } from './fleet/fleet-view.js';
 import { StoreFleet } from './fleet/store-fleet.js';
+import {
+  acknowledgeAlarms,
+  listAlarms,
+  relearnBaseline,
+  suppressAlarms,
+  unsuppressAlarms,
+  watchAlarms,
+} from './handlers/alarms.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
@@ -121,6 +130,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   await monitors.start();
   const fleet = new StoreFleet({ store, view, monitors, clock: systemClock });
 
+  const operators = { roles: ['operator'] } as const;
   const { allowDistance } = settings;
   const environment = { bcp, store, monitors, allowDistance, clock: systemClock };
   const server = await startServer({
@@ -155,6 +165,24 @@ export async function serve(settings: SpSettings): Promise<void> {
       implement(MonitoringServiceService, {
         watch: serverStream({ roles: ['gateway', 'operator'] }, (request, context) =>
           watch(request, context, store, monitors),
+        ),
+      }),
+      implement(AlarmServiceService, {
+        listAlarms: unary(operators, (request) => listAlarms(fleet, request)),
+        watchAlarms: serverStream(operators, (request, context) =>
+          watchAlarms(fleet, request, context),
+        ),
+        acknowledgeAlarms: unary(operators, (request, context) =>
+          acknowledgeAlarms(fleet, request, context),
+        ),
+        suppressAlarms: unary(operators, (request, context) =>
+          suppressAlarms(fleet, request, context),
+        ),
+        unsuppressAlarms: unary(operators, (request, context) =>
+          unsuppressAlarms(fleet, request, context),
+        ),
+        relearnBaseline: unary(operators, (request, context) =>
+          relearnBaseline(fleet, request, context),
         ),
       }),
     ],

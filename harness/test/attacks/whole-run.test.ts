@@ -32,6 +32,7 @@ import {
 } from '@duoveil/proto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { alarmPolicy } from '../../../service-provider/src/alarms/policy.js';
 import { loadMasterKey, storeMasterKey } from '../support/custody.js';
 import { providerKey } from '../../../service-provider/src/csp/provider-key.js';
 import { TransferSession } from '../../../service-provider/src/csp/transfer-session.js';
@@ -127,6 +128,7 @@ async function record(): Promise<Recorded> {
   }
   const monitors = new Monitors({
     store,
+    alarms: alarmPolicy(),
     suiteOf: (patient) =>
       new PackedSuite(
         {

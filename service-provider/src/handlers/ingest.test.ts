@@ -14,6 +14,7 @@ import {
   testParameters,
   testPatient,
 } from '../fixture.js';
+import { alarmPolicy } from '../alarms/policy.js';
 import type { TestPatient } from '../fixture.js';
 import { Monitors } from '../monitor/monitors.js';
 import type { Store } from '../store/index.js';
@@ -35,6 +36,7 @@ beforeEach(async () => {
   stop = new AbortController();
   monitors = new Monitors({
     store,
+    alarms: alarmPolicy(),
     // Learning needs no protocol: the window is not full in these tests.
     suiteOf: () => ({
       ciphertextsPerSample: 2,

@@ -4,6 +4,7 @@ import { systemRandom } from '@duoveil/common/random';
 import { silentLogger, systemClock, systemSleep } from '@duoveil/common/runtime';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
+import { alarmPolicy } from '../alarms/policy.js';
 import { DATABASES, type Databases } from '../../../harness/test/support/databases.js';
 import { engine, LEASE_MS, PATIENT, STORE_KEY, testParameters, testPatient } from '../fixture.js';
 import type { Database } from '../store/database.js';
@@ -49,6 +50,7 @@ for (const { name, available, start } of DATABASES) {
       const stop = new AbortController();
       const monitors = new Monitors({
         store,
+        alarms: alarmPolicy(),
         suiteOf: () => ({ ciphertextsPerSample: 2, train: notHere, score: notHere, sums: notHere }),
         clock: systemClock,
         // A lease that no test runs out of, and no waiting for its renewal.

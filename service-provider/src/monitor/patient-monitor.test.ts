@@ -19,6 +19,9 @@ import {
 } from '../fixture.js';
 import { testPatient } from '../fixture.js';
 import type { Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
+import type { AlarmPolicy } from '../alarms/alarm.js';
+import { alarmPolicy } from '../alarms/policy.js';
+import { AlarmKeeper } from './alarm-keeper.js';
 import { Backlog } from './backlog.js';
 import { PatientMonitor } from './patient-monitor.js';
 import type { PatientSuite, Score } from './suite.js';
@@ -98,13 +101,23 @@ async function take(sequence: number, values: readonly bigint[]): Promise<void> 
 async function run(
   patient: Patient,
   suite: PatientSuite,
-  options: { readonly last: number; readonly sleep?: Sleep; readonly stop?: AbortController },
+  options: {
+    readonly last: number;
+    readonly sleep?: Sleep;
+    readonly stop?: AbortController;
+    readonly alarms?: AlarmPolicy;
+    readonly books?: Bell;
+  },
 ): Promise<void> {
   const { last, sleep = () => Promise.resolve(), stop = new AbortController() } = options;
+  const { alarms = alarmPolicy(), books = new Bell() } = options;
   const [arrivals, progress] = [new Bell(), new Bell()];
+  lease ??= await leaseOf(store);
+  const keeping = { lease, store, clock: systemClock, policy: alarms, books, observer: undefined };
   const environment = {
-    lease: (lease ??= await leaseOf(store)),
+    lease,
     store,
+    alarms: new AlarmKeeper(keeping),
     clock: systemClock,
     sleep,
     logger: silentLogger(),
