@@ -87,7 +87,8 @@ describe('the intake of samples', () => {
     const { sender, answers, answered, ended } = stream();
     sender.send(open());
     await answered(1);
-    expect(answers).toEqual([{ $case: 'opened', value: { nextSequence: 1n } }]);
+    const serverTimeMs = expect.any(BigInt) as bigint;
+    expect(answers).toEqual([{ $case: 'opened', value: { nextSequence: 1n, serverTimeMs } }]);
 
     const gate = new Gate();
     const append = store.samples.append.bind(store.samples);
@@ -95,13 +96,18 @@ describe('the intake of samples', () => {
       await gate.wait();
       await append(...parameters);
     });
-    sender.send({ $case: 'sample', value: await patient.sample(1, [1n, 2n]) });
+    const measuredAtMs = 1_767_225_600_250n;
+    const sample = await patient.sample(1, [1n, 2n]);
+    sender.send({ $case: 'sample', value: { ...sample, measuredAtMs } });
     await gate.reached;
     expect(answers).toHaveLength(1);
     gate.open();
     await answered(2);
     expect(answers[1]).toEqual({ $case: 'acknowledged', value: { sequence: 1n } });
     expect(await store.samples.last(PATIENT)).toBe(1);
+    expect((await store.samples.times(PATIENT, 1))?.measuredAt).toEqual(
+      new Date('2026-01-01T00:00:00.250Z'),
+    );
     sender.end();
     await ended;
   });
@@ -118,6 +124,20 @@ describe('the intake of samples', () => {
     sender.end();
     await ended;
     expect(combined.mock.calls.length).toBeLessThanOrEqual(1);
+  });
+
+  it('refuses a time that is none', async () => {
+    const { sender, answered, ended } = stream();
+    sender.send(open());
+    await answered(1);
+    const measuredAtMs = 2n ** 63n;
+    const sample = await patient.sample(1, [1n, 2n]);
+    sender.send({ $case: 'sample', value: { ...sample, measuredAtMs } });
+    await expect(ended).rejects.toMatchObject({
+      code: 'MESSAGE_INVALID',
+      details: { field: 'sample.measured_at_ms' },
+    });
+    expect(await store.samples.last(PATIENT)).toBe(0);
   });
 
   it('acknowledges nothing that could not be stored', async () => {

@@ -4,7 +4,7 @@ import type { MonitoringPolicy } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { Bell, silentLogger, systemClock } from '@duoveil/common/runtime';
 import type { Sleep } from '@duoveil/common/runtime';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { replay, scoreExact, trainExact } from '../../../harness/src/oracle/index.js';
 import { seededPrng } from '../../../harness/src/simulation/prng.js';
@@ -20,6 +20,7 @@ import {
 import { testPatient } from '../fixture.js';
 import type { Lease, Patient, Store, StoredModel, StoredSample } from '../store/index.js';
 import type { AlarmPolicy } from '../alarms/alarm.js';
+import { isActive, relearning } from '../alarms/book.js';
 import { alarmPolicy } from '../alarms/policy.js';
 import { AlarmKeeper } from './alarm-keeper.js';
 import { Backlog } from './backlog.js';
@@ -91,10 +92,11 @@ async function enrolled(policy: MonitoringPolicy): Promise<Patient> {
   return store.patients.keep({ ...template, policy }, new Date());
 }
 
-async function take(sequence: number, values: readonly bigint[]): Promise<void> {
+async function take(sequence: number, values: readonly bigint[], measuredAt?: Date): Promise<void> {
   lease ??= await leaseOf(store);
   const ciphertexts = values.map((value) => ciphertextOf(value, 1n));
-  await store.samples.append(lease, { sequence, ciphertexts }, Buffer.alloc(32), new Date());
+  const sample = { sequence, ciphertexts };
+  await store.samples.append(lease, sample, Buffer.alloc(32), new Date(), measuredAt);
 }
 
 /** Runs a monitor until the last sample is decided on, or until it is to stop. */
@@ -314,5 +316,183 @@ describe('a monitor', () => {
       });
     await run(patient, suite, { last: 5, stop, sleep });
     expect(await store.decisions.last(PATIENT)).toBe(4);
+  });
+});
+
+describe('the alarms of a monitor', () => {
+  const rules: AlarmPolicy['levels'] = [{ level: 1, count: 2, of: 4 }];
+  const policy = policyOf(SCHEMA, { window: 5 });
+
+  /** A calm baseline, then jumps. */
+  const jumpy = (seed: number, count: number): bigint[][] =>
+    rowsOf(seed, count).map((row, i) =>
+      i < 5 ? [600n + BigInt(5 * i), 650n + BigInt(i % 2)] : row,
+    );
+
+  /** After which samples the rule holds that did not before, and whether it does at the end. */
+  function expectedAlarms(rows: readonly bigint[][]): { sequence: number; active: boolean }[] {
+    const flags = expectedOf(rows, policy).map((row) => 'outlier' in row && row.outlier);
+    const holds = flags.map(
+      (_, i) => flags.slice(Math.max(0, i - 3), i + 1).filter(Boolean).length > 1,
+    );
+    return holds.flatMap((now, i) => {
+      const raised = now && holds[i - 1] !== true;
+      return raised ? [{ sequence: i + 1, active: !holds.slice(i).includes(false) }] : [];
+    });
+  }
+
+  async function alarms(): Promise<unknown> {
+    const { book } = await store.books.read(PATIENT);
+    return book.alarms.map((alarm) => ({ sequence: alarm.sequence, active: isActive(alarm) }));
+  }
+
+  it.each([5, 6, 7, 8])(
+    'are raised and cleared once, through failures and restarts (%i)',
+    async (seed) => {
+      const patient = await enrolled(policy);
+      const rows = jumpy(seed, 60);
+      const prng = seededPrng(seed, 2);
+      for (const [i, row] of rows.entries()) await take(i + 1, row);
+      while ((await store.decisions.last(PATIENT)) < rows.length) {
+        const stop = new AbortController();
+        const suite = new ClearSuite();
+        let steps = prng.integer(1, 20);
+        suite.before = () => {
+          if ((steps -= 1) === 0) stop.abort();
+          if (prng.uniform() < 0.2) throw duoveilError('PEER_UNAVAILABLE', 'away', { peer: 'csp' });
+        };
+        await run(patient, suite, { last: 60, stop, alarms: alarmPolicy({ levels: rules }) });
+      }
+      expect(expectedAlarms(rows).length).toBeGreaterThan(1);
+      expect(await alarms()).toEqual(expectedAlarms(rows));
+    },
+  );
+
+  it('are written with the decision, or neither is', async () => {
+    const patient = await enrolled(policy);
+    const rows = jumpy(5, 40);
+    for (const [i, row] of rows.entries()) await take(i + 1, row);
+    const insert = store.decisions.insert.bind(store.decisions);
+    let failures = 0;
+    vi.spyOn(store.decisions, 'insert').mockImplementation((...given) => {
+      const [held, decision, keep, now, change] = given;
+      if (change === undefined || failures > 2) return insert(...given);
+      failures += 1;
+      return insert(held, decision, keep, now, (book) => {
+        change(book);
+        throw new Error('the power is gone');
+      });
+    });
+    await run(patient, new ClearSuite(), { last: 40, alarms: alarmPolicy({ levels: rules }) });
+    expect(failures).toBe(3);
+    expect(await alarms()).toEqual(expectedAlarms(rows));
+  });
+
+  it('are raised of gaps between the times of samples, and of no others', async () => {
+    const patient = await enrolled(policy);
+    const at = (s: number): Date => new Date(1_767_225_600_000 + s * 1000);
+    const times = [0, 1, 31, 32, undefined, 200, 231, 100, 130.5];
+    for (const [i, row] of rowsOf(5, times.length).entries()) {
+      const time = times[i];
+      await take(i + 1, row, time === undefined ? undefined : at(time));
+      // As if it were started anew each time.
+      await run(patient, new ClearSuite(), { last: i + 1 });
+    }
+    const { book } = await store.books.read(PATIENT);
+    expect(book.alarms.map(({ cause, sequence }) => ({ sequence, ...cause }))).toEqual([
+      { sequence: 7, kind: 'gap', from: at(200), to: at(231) },
+      { sequence: 9, kind: 'gap', from: at(100), to: at(130.5) },
+    ]);
+  });
+});
+
+describe('a baseline that is learnt anew', () => {
+  const asked = { after: undefined, reason: 'operator', by: 'alice', at: new Date(0) } as const;
+  const ask = () => store.books.change(new Map([[PATIENT, (book) => relearning(book, asked)]]));
+
+  /** Before the cut as if there was nothing after it, and the other way round. */
+  function expectedWithCut(rows: readonly bigint[][], cut: number, policy: MonitoringPolicy) {
+    const after = expectedOf(rows.slice(cut), policy);
+    return [
+      ...expectedOf(rows.slice(0, cut), policy),
+      ...after.map((one) => ({ ...one, sequence: one.sequence + cut })),
+    ];
+  }
+
+  it.each(policies)(
+    'is what the oracle has, $baseline, $window, every $retrainEvery',
+    async (policy) => {
+      const patient = await enrolled(policy);
+      const rows = rowsOf(9, 90);
+      for (const [i, row] of rows.slice(0, 40).entries()) await take(i + 1, row);
+      await run(patient, new ClearSuite(), { last: 40 });
+      await ask();
+      const prng = seededPrng(3, policy.window);
+      let taken = 40;
+      while ((await store.decisions.last(PATIENT)) < rows.length) {
+        const more = prng.integer(taken === rows.length ? 0 : 1, 15);
+        for (const row of rows.slice(taken, taken + more)) await take((taken += 1), row);
+        const suite = new ClearSuite();
+        suite.before = () => {
+          if (prng.uniform() < 0.3) throw new Error('not now');
+        };
+        await run(patient, suite, { last: taken });
+        // Nothing from before is in a window.
+        expect(suite.trainings.flat().every((sequence) => sequence > 40)).toBe(true);
+      }
+      expect(await decided()).toEqual(expectedWithCut(rows, 40, policy));
+      const records = (await store.models.records(PATIENT, 1000)).reverse();
+      const reasons = records.map(({ throughSequence, reason, by }) => ({
+        throughSequence,
+        reason,
+        by,
+      }));
+      expect(reasons.map(({ reason }) => reason).slice(0, 1)).toEqual(['first']);
+      expect(reasons.filter(({ reason }) => reason === 'operator')).toEqual([
+        { throughSequence: 40 + policy.window, reason: 'operator', by: 'alice' },
+      ]);
+      expect(records.map(({ number }) => number)).toEqual(records.map((_, i) => i + 1));
+    },
+  );
+
+  it('begins where whoever watches the patient says, also while they decide', async () => {
+    const policy = policyOf(SCHEMA, { window: 5 });
+    const patient = await enrolled(policy);
+    const rows = rowsOf(10, 60);
+    for (const [i, row] of rows.entries()) await take(i + 1, row);
+    const books = new Bell();
+    const suite = new ClearSuite();
+    let asking: Promise<unknown> | undefined;
+    suite.before = () => {
+      if (suite.scores !== 20 || asking !== undefined) return;
+      asking = ask().then(() => {
+        books.ring();
+      });
+    };
+    await run(patient, suite, { last: 60, books });
+    await asking;
+    const cut = (await store.books.read(PATIENT)).book.relearning?.after ?? 0;
+    expect(cut).toBeGreaterThan(20);
+    expect(cut).toBeLessThan(50);
+    expect(await decided()).toEqual(expectedWithCut(rows, cut, policy));
+  });
+
+  it('follows by policy where an alarm has been active for so long', async () => {
+    const policy = policyOf(SCHEMA, { window: 5, baseline: 'rolling', retrainEvery: 2 });
+    const patient = await enrolled(policy);
+    const rows = rowsOf(11, 80).map(([hr = 0n, spo2 = 0n], i) => [hr + (i < 30 ? 0n : 300n), spo2]);
+    for (const [i, row] of rows.entries()) await take(i + 1, row);
+    const levels = [{ level: 1, count: 8, of: 10 }];
+    const alarms = alarmPolicy({ levels, rebaselineAfter: 12 });
+    await run(patient, new ClearSuite(), { last: 80, alarms });
+    const { book } = await store.books.read(PATIENT);
+    const [first] = book.alarms;
+    const cut = (first?.sequence ?? 0) + 12;
+    expect(first?.sequence).toBeGreaterThan(37);
+    expect(first?.clearedAt).toBeDefined();
+    expect(book.relearning).toMatchObject({ after: cut, reason: 'policy', by: undefined });
+    expect(await decided()).toEqual(expectedWithCut(rows, cut, policy));
+    const reasons = (await store.models.records(PATIENT, 1000)).map(({ reason }) => reason);
+    expect(reasons.filter((reason) => reason === 'policy')).toHaveLength(1);
   });
 });

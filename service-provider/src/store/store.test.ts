@@ -33,6 +33,8 @@ const scored = (sequence: number, outlier: boolean): Decision => ({
   },
 });
 
+const FIRST = { reason: 'first', by: undefined } as const;
+
 for (const { name, available, start } of DATABASES) {
   describe.skipIf(!available)(`a store on ${name}`, () => {
     let databases: Databases;
@@ -64,7 +66,8 @@ for (const { name, available, start } of DATABASES) {
     it('gives back what was put, also after it was opened again', async () => {
       const { store, lease } = await open();
       await store.samples.append(lease, sample(1), digest(1), now);
-      await store.samples.append(lease, sample(2), digest(2), now);
+      const measuredAt = new Date('2026-01-02T03:04:04Z');
+      await store.samples.append(lease, sample(2), digest(2), now, measuredAt);
       await store.decisions.insert(lease, learning(1), true, now);
       await store.decisions.insert(lease, scored(2, true), true, now);
       const model = {
@@ -86,10 +89,21 @@ for (const { name, available, start } of DATABASES) {
         },
       });
       expect(await again.samples.last(PATIENT)).toBe(2);
-      expect(await again.samples.find(PATIENT, 1)).toEqual(sample(1));
+      const received = { receivedAt: now, measuredAt: undefined };
+      expect(await again.samples.find(PATIENT, 1)).toEqual({ ...sample(1), ...received });
+      expect(await again.samples.times(PATIENT, 2)).toEqual({ receivedAt: now, measuredAt });
       expect(await again.samples.digest(PATIENT, 2)).toEqual(new Uint8Array(digest(2)));
       expect(await again.decisions.list(PATIENT, 1, 10)).toEqual([learning(1), scored(2, true)]);
+      const timed = [
+        { ...learning(1), at: now },
+        { ...scored(2, true), at: measuredAt },
+      ];
+      expect(await again.decisions.timeline(PATIENT, 1, 10)).toEqual(timed);
+      expect(await again.decisions.latest(PATIENT, 1)).toEqual(timed.slice(1));
       expect(await again.models.latest(PATIENT)).toEqual(model);
+      expect(await again.models.records(PATIENT, 10)).toEqual([
+        { number: 1, throughSequence: 2, trainMs: 12.25, trainedAt: now, ...FIRST },
+      ]);
       await again.close();
     });
 
@@ -112,7 +126,7 @@ for (const { name, available, start } of DATABASES) {
         failed,
       );
       // Nothing of what failed is left: the first sample is still held, too.
-      expect(await store.samples.find(PATIENT, 1)).toEqual(sample(1));
+      expect(await store.samples.find(PATIENT, 1)).toMatchObject(sample(1));
       expect(await store.decisions.list(PATIENT, 1, 10)).toEqual([learning(1)]);
       await store.close();
     });
