@@ -10,6 +10,8 @@ import { OperationsServiceService } from '@duoveil/proto';
 import { Command } from 'commander';
 import { z } from 'zod';
 
+import { addAlarmCommands } from './operator-alarms.js';
+
 const logLevelSettings = z.strictObject({
   server: z.enum(['sp', 'csp']).describe('which server it is: sp or csp'),
   address: z.string().min(1).describe('host:port of the server'),
@@ -20,9 +22,11 @@ const logLevelSettings = z.strictObject({
 /** How long a server may take to answer, in milliseconds. */
 const DEADLINE_MS = 10_000;
 
-/** `duoveil operator …`: what an operator does to a server that runs. */
+/** `duoveil operator …`: what an operator sees at a server that runs, and does to it. */
 export function operatorCommand(): Command {
-  const operator = new Command('operator').description('change a server that runs');
+  const operator = new Command('operator').description(
+    'see to alarms, and change a server that runs',
+  );
   withSettings(operator.command('log-level'), logLevelSettings, async (settings) => {
     const { server: expectRole, address, level } = settings;
     const tls = await loadTls(credentialFiles(settings.tls));
@@ -39,5 +43,6 @@ export function operatorCommand(): Command {
       connection.close();
     }
   }).description('change how much a server logs, until it is restarted');
+  addAlarmCommands(operator);
   return operator;
 }

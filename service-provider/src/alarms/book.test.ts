@@ -28,7 +28,7 @@ const level: AlarmCause = { kind: 'level', rule: { level: 1, count: 20, of: 30 }
 const gap: AlarmCause = { kind: 'gap', from: at(-60), to: at(-1) };
 const silence: AlarmCause = { kind: 'silence', since: at(-90) };
 const act = { by: 'alice', at: at(5) };
-const raise = (book: AlarmBook, seconds: number, cause = level): AlarmBook =>
+const raise = (book: AlarmBook, seconds: number, cause: AlarmCause = level): AlarmBook =>
   raised(book, { patient, cause, sequence: seconds, at: at(seconds) });
 const quiet = { ...act, until: at(600), reason: 'being washed' };
 

@@ -1,6 +1,6 @@
 import { duoveilError } from '@duoveil/common/errors';
 import { integerFromBytes, type RandomSource } from '@duoveil/common/random';
-import { parsePatientId, type PatientId } from '@duoveil/common/runtime';
+import type { PatientId } from '@duoveil/common/runtime';
 
 import { EMPTY_BOOK, type AlarmBook, type BookChange } from '../alarms/book.js';
 import { decodeBook, encodeBook } from '../alarms/book-codec.js';
@@ -65,20 +65,6 @@ export class BookStore {
         .where('patient', '=', patient)
         .executeTakeFirst();
       return { book: this.#opened(patient, row), order };
-    });
-  }
-
-  /** The books of all patients that have one. */
-  async all(): Promise<Map<PatientId, KeptBook>> {
-    const order = this.#next();
-    return storing(async () => {
-      const rows = await this.#database.db.selectFrom('alarm_books').selectAll().execute();
-      return new Map(
-        rows.map((row) => {
-          const patient = parsePatientId(row.patient, 'stored patient');
-          return [patient, { book: this.#opened(patient, row), order }];
-        }),
-      );
     });
   }
 

@@ -99,9 +99,13 @@ export class SampleStore {
         .where('patient', '=', patient)
         .where('sequence', '=', sequence)
         .executeTakeFirst();
-      if (row?.ciphertexts == null) return undefined;
-      const ciphertexts = unpackCiphertexts(row.ciphertexts, this.#parameters);
-      return { sequence, ciphertexts, ...timesOf(row) };
+      const column = row?.ciphertexts ?? undefined;
+      if (row === undefined || column === undefined) return undefined;
+      return {
+        sequence,
+        ciphertexts: unpackCiphertexts(column, this.#parameters),
+        ...timesOf(row),
+      };
     });
   }
 
