@@ -11,6 +11,7 @@ import { Command } from 'commander';
 import { z } from 'zod';
 
 import { addAlarmCommands } from './operator-alarms.js';
+import { addTokenCommand } from './operator-token.js';
 
 const logLevelSettings = z.strictObject({
   server: z.enum(['sp', 'csp']).describe('which server it is: sp or csp'),
@@ -44,5 +45,6 @@ export function operatorCommand(): Command {
     }
   }).description('change how much a server logs, until it is restarted');
   addAlarmCommands(operator);
+  addTokenCommand(operator);
   return operator;
 }

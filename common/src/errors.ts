@@ -66,6 +66,16 @@ export interface ErrorDetails {
   UNAUTHENTICATED: NoDetails;
   /** The peer's role, or its patient, does not open this call. */
   PERMISSION_DENIED: NoDetails;
+  /** An operator's token, or the answer of the identity provider, does not prove who it is. */
+  SIGN_IN_FAILED: NoDetails;
+  /** A call that changes something does not show that the operator's own page makes it. */
+  CSRF_TOKEN_INVALID: NoDetails;
+  /** The HTTP API has no such path. */
+  ROUTE_UNKNOWN: NoDetails;
+  /** The path is for other methods of HTTP. */
+  METHOD_NOT_ALLOWED: { readonly allowed: readonly string[] };
+  /** A body of HTTP is of a type that is not read here. */
+  CONTENT_TYPE_INVALID: NoDetails;
   /** A peer cannot be reached. */
   PEER_UNAVAILABLE: { readonly peer: string };
   /** A peer did not answer in time. */

@@ -22,6 +22,8 @@ export interface Connection {
   readonly address: Address;
   /** For the next call: another one after the TLS material has changed. */
   readonly client: Client;
+  /** When the certificate that the server has shown expires; undefined before it has. */
+  readonly peerValidTo: Date | undefined;
   /** A failed call as an error of ours. */
   decode(error: ServiceError): DuoveilError;
   /**
@@ -82,6 +84,10 @@ class TlsConnection implements Connection {
 
   get client(): Client {
     return this.#live.client;
+  }
+
+  get peerValidTo(): Date | undefined {
+    return this.#live.tls.peerValidTo();
   }
 
   decode(error: ServiceError): DuoveilError {

@@ -63,10 +63,23 @@ class Counter<Label extends string> extends Instrument<Label> {
 /** How long something took, or how much it was. */
 class Histogram<Label extends string> extends Instrument<Label> {
   readonly kind = 'histogram';
+  readonly #watchers = new Set<(value: number) => void>();
   #report: Report | undefined;
 
   record(value: number, labels?: Labels<Label>): void {
     this.#report?.(value, labels);
+    for (const watcher of this.#watchers) watcher(value);
+  }
+
+  /**
+   * Has a function called with each value, whether or not there is a meter.
+   * @returns how to end that
+   */
+  watch(watcher: (value: number) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => {
+      this.#watchers.delete(watcher);
+    };
   }
 
   attach(meter: Meter | undefined): void {
@@ -100,6 +113,17 @@ class Observed<Label extends string> extends Instrument<Label> {
     return () => {
       this.#sources.delete(source);
     };
+  }
+
+  /** The sum of what is the case now, over all labels. */
+  read(): number {
+    let sum = 0;
+    for (const source of this.#sources) {
+      source((value) => {
+        sum += value;
+      });
+    }
+    return sum;
   }
 
   attach(meter: Meter | undefined): void {
@@ -229,6 +253,24 @@ export const metrics = {
     unit: '{failure}',
     description: 'trainings and decisions that failed and are done again',
     labels: ['error.type'],
+  }),
+  httpCalls: new Histogram({
+    name: 'http.server.request.duration',
+    unit: 's',
+    description: "requests to the operators' HTTP API and the dashboard that were answered",
+    labels: [
+      'http.request.method',
+      'url.scheme',
+      'http.route',
+      'http.response.status_code',
+      'error.type',
+    ],
+  }),
+  httpListeners: new Observed('gauge', {
+    name: 'duoveil.http.listeners',
+    unit: '{listener}',
+    description: 'pages and programmes that are told of changes as they happen',
+    labels: [],
   }),
   // Both servers.
   poolFill: new Histogram({

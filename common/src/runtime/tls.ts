@@ -255,6 +255,8 @@ export interface ClientTls {
   refusal(): string | undefined;
   /** The serial number of the last server's certificate that was accepted, if one was. */
   peerSerial(): string | undefined;
+  /** When that certificate expires. */
+  peerValidTo(): Date | undefined;
 }
 
 /**
@@ -265,6 +267,7 @@ export interface ClientTls {
 export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): ClientTls {
   let refusal: string | undefined;
   let peerSerial: string | undefined;
+  let peerValidTo: Date | undefined;
   const credentials = ChannelCredentials.createFromSecureContext(
     createSecureContext(contextOptions(tls)),
     {
@@ -286,6 +289,7 @@ export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): Cli
         } else {
           refusal = undefined;
           peerSerial = certificate.serialNumber;
+          peerValidTo = new Date(certificate.valid_to);
         }
         return refusal === undefined ? undefined : new Error(refusal);
       },
@@ -298,5 +302,6 @@ export function clientTls(tls: Tls, host: string, expectRole: 'csp' | 'sp'): Cli
     options: isIP(host) === 0 ? {} : { 'grpc.ssl_target_name_override': expectRole },
     refusal: () => refusal,
     peerSerial: () => peerSerial,
+    peerValidTo: () => peerValidTo,
   };
 }

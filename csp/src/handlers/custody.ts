@@ -17,7 +17,8 @@ import type { Lock } from '../keys/locks.js';
 const TIMEOUT_MS = { act: 120_000, rotate: 1_800_000 } as const;
 
 const CUSTODIANS: readonly Role[] = ['custodian'];
-const READERS: readonly Role[] = ['operator', 'auditor', 'custodian'];
+/** A service provider shows its operators how its CSP is. */
+const READERS: readonly Role[] = ['sp', 'operator', 'auditor', 'custodian'];
 
 /** The service, which answers while the CSP is sealed too. */
 export function custodyService(custodians: Custodians<Unsealed>): Service {

@@ -93,6 +93,7 @@ export function localConnection(
     client: client as unknown as Client,
     decode: (error) => (isDuoveilError(error) ? error : toDuoveilError(error)),
     address: { host: 'nowhere', port: 0 },
+    peerValidTo: undefined,
     hold: () => () => undefined,
     close: () => undefined,
   };

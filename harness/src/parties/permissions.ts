@@ -9,7 +9,7 @@ const everybody = ['csp', 'sp', 'gateway', 'operator', 'auditor', 'custodian'] a
  */
 export const PERMISSIONS = {
   csp: {
-    '/duoveil.v1.CustodyService/GetCustody': ['operator', 'auditor', 'custodian'],
+    '/duoveil.v1.CustodyService/GetCustody': ['sp', 'operator', 'auditor', 'custodian'],
     '/duoveil.v1.CustodyService/Unseal': ['custodian'],
     '/duoveil.v1.CustodyService/Rotate': ['custodian'],
     '/duoveil.v1.CustodyService/Retire': ['custodian'],
