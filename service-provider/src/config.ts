@@ -10,6 +10,7 @@ import {
   MAX_RULE_SAMPLES,
   parseAlarmRules,
 } from './alarms/policy.js';
+import { httpSettings } from './http/settings.js';
 import { keepStoreKey, parsePostgresUrl, parseStoreKey } from './store/index.js';
 import type { StoreLocation, StoreOptions } from './store/index.js';
 
@@ -81,6 +82,7 @@ export const spSettings = z.strictObject({
     .default(3_000)
     .describe('how long a patient stays with a service provider that is gone, in milliseconds'),
   ...alarmSettings,
+  ...httpSettings,
 });
 
 /** Settings of `duoveil sp backup`. */

@@ -56,6 +56,9 @@ import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
 import { parametersResponse } from './handlers/parameters.js';
 import { statistics } from './handlers/statistics.js';
+import { serveOperators } from './http/serve-operators.js';
+import { openHttpFiles } from './http/server.js';
+import { httpOptions } from './http/settings.js';
 import { Monitors } from './monitor/monitors.js';
 import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
@@ -69,9 +72,11 @@ export async function serve(settings: SpSettings): Promise<void> {
   const stopping = untilStopped();
   const logger = createLogger({ service: 'sp', level: settings.logLevel });
   const telemetry = await startTelemetry('sp', settings, logger);
+  const http = httpOptions(settings);
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
   const where = await storeSettings(settings);
   const tls = await openTls('sp', settings, logger);
+  const httpFiles = http && (await openHttpFiles(http, logger));
   const engine = loadEngine(settings.engine);
   const csp = connect({
     address: settings.csp,
@@ -189,12 +194,20 @@ export async function serve(settings: SpSettings): Promise<void> {
   });
   if (parameters.family === 'residue') await makeReady(packed, logger);
   telemetry.follow(server.health);
+  const operatorsServer =
+    http &&
+    httpFiles &&
+    (await serveOperators({
+      ...{ settings: http, files: httpFiles, fleet, csp, parametersDigest: pinned },
+      ...{ storeKey: where.key, tls, isReady: () => server.health.isServing() },
+      ...{ logger, clock: systemClock, random: systemRandom },
+    }));
   if (settings.portFile !== undefined) {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }
 
   await stopping;
-  await server.drain(settings.graceMs);
+  await Promise.all([server.drain(settings.graceMs), operatorsServer?.drain(settings.graceMs)]);
   stop.abort();
   await monitors.stopped();
   csp.close();

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { systemRandom } from '@duoveil/common/random';
 import { systemClock } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
-import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT, type JWTPayload } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
 import { HTTP_STORE_KEY, signedIn, testApp, type TestApp } from './fixture.js';
@@ -18,7 +18,7 @@ const REDIRECT = 'https://duoveil.test/api/v1/oidc/callback';
 
 /** How an ID token is made; what is not given is right. */
 interface Lie {
-  readonly claims?: JWTPayload;
+  readonly claims?: Readonly<Record<string, unknown>>;
   readonly key?: 'another' | 'none';
   readonly status?: number;
 }
@@ -30,7 +30,7 @@ class Issuer {
   readonly #codes = new Map<string, { nonce: string; challenge: string }>();
   url = '';
   lie: Lie = {};
-  claims: JWTPayload = {};
+  claims: Readonly<Record<string, unknown>> = {};
 
   constructor() {
     this.#server = createServer((request, response) => {

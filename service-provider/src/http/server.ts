@@ -22,7 +22,6 @@ import { openHttpTls, type HttpCredentials } from './tls-files.js';
 export interface HttpServerOptions {
   readonly settings: HttpOptions;
   readonly fleet: Fleet;
-  /** @param httpValidTo when the certificate that browsers see expires */
   readonly system: SystemSource;
   readonly files: HttpFiles;
   /** The store's: sessions are sealed under a key that is derived from it. */
@@ -119,7 +118,7 @@ export async function startHttp(options: HttpServerOptions): Promise<HttpServer>
     });
   });
   const url = address(await listen(app, settings.listen));
-  logger.info('operators', { url });
+  logger.info('http listening', { url });
   return {
     url,
     drain: async (graceMs) => {
