@@ -45,7 +45,9 @@ const servers = ['csp', 'sp'] as const;
  */
 function knock(connection: Connection, path: string): Promise<ServiceError | undefined> {
   const same = (bytes: Buffer): Buffer => bytes;
-  const empty = Buffer.alloc(0);
+  // All alarms would be waited for: a patient who is not there has none.
+  const nobody = Buffer.from('\n\x06nobody');
+  const request = path.endsWith('/WatchAlarms') ? nobody : Buffer.alloc(0);
   const definition = contract.find((call) => call.path === path);
   const deadline = { deadline: Date.now() + 60_000 };
   const { client } = connection;
@@ -53,11 +55,15 @@ function knock(connection: Connection, path: string): Promise<ServiceError | und
     const settle = (error?: ServiceError | null): void => {
       resolve(error ?? undefined);
     };
-    if (definition?.requestStream === true || path.endsWith('/Watch')) {
+    if (
+      definition?.requestStream === true ||
+      definition?.responseStream === true ||
+      path.endsWith('/Watch')
+    ) {
       const call =
         definition?.requestStream === true
           ? client.makeBidiStreamRequest(path, same, same, new Metadata(), deadline).end()
-          : client.makeServerStreamRequest(path, same, same, empty, deadline);
+          : client.makeServerStreamRequest(path, same, same, request, deadline);
       call.on('error', settle).on('status', () => {
         settle();
       });
@@ -67,7 +73,7 @@ function knock(connection: Connection, path: string): Promise<ServiceError | und
         call.cancel();
       });
     } else {
-      client.makeUnaryRequest(path, same, same, empty, new Metadata(), deadline, settle);
+      client.makeUnaryRequest(path, same, same, request, new Metadata(), deadline, settle);
     }
   });
 }
