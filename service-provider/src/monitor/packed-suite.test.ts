@@ -1,3 +1,8 @@
+/** Allows everything. */
+const discipline = {
+  answer: (...[, , , , answer]: Parameters<Discipline['answer']>) => answer(),
+} as unknown as Discipline;
+
 /**
  * The suite against a CSP in the same process, which fails, forgets and restarts. The CSP's handlers
  * are the real ones: this is the one test of the service provider that knows them.
@@ -76,7 +81,7 @@ async function deployment() {
       models: new Models(sealing, 512, keys.master.parameters.digest),
       answers,
       random,
-      discipline: { admit: () => Promise.resolve() } as unknown as Discipline,
+      discipline,
       sessions: new TransferSessions(random),
       comparisons: new Comparisons(random),
     });

@@ -58,8 +58,7 @@ async function tls(role: 'csp' | 'sp') {
 
 /** Allows everything. */
 const discipline = {
-  admit: () => Promise.resolve(),
-  permit: () => Promise.resolve(),
+  answer: (...[, , , , answer]: Parameters<Discipline['answer']>) => answer(),
 } as unknown as Discipline;
 
 /** A CSP over the public test primes. */
