@@ -15,6 +15,8 @@ import type { z } from 'zod';
 
 import { cspSettings } from '../../csp/src/config.js';
 import { spSettings } from '../../service-provider/src/config.js';
+import { parseOperators } from '../../service-provider/src/http/operators.js';
+import { httpOptions } from '../../service-provider/src/http/settings.js';
 import { root } from './documents.js';
 
 const deploy = join(root, 'deploy');
@@ -60,6 +62,7 @@ describe('the samples of settings', () => {
     expect(Object.keys(settings)).toEqual(
       expect.arrayContaining(Object.keys(object(parse(content))).filter((key) => key in settings)),
     );
+    if (schema === spSettings) expect(httpOptions(spSettings.parse(settings))).toBeDefined();
     const spoilt = join(scratch, 'spoilt.yaml');
     writeFileSync(spoilt, `${content}\nlistens: nowhere\n`);
     await expect(resolveSettings({ schema, file: spoilt, environment })).rejects.toMatchObject({
@@ -67,6 +70,14 @@ describe('the samples of settings', () => {
     });
   });
 });
+
+test.each(['kubernetes/sp/operators.yaml', 'systemd/operators.yaml'])(
+  '%s is what the service provider reads, and lets nobody in yet',
+  (name) => {
+    expect(() => parseOperators(text(name), name)).not.toThrow();
+    expect(parse(text(name))).toEqual({ operators: [] });
+  },
+);
 
 describe('containers', () => {
   const services = ['csp', 'service-provider', 'gateway'];
@@ -120,6 +131,7 @@ describe('compose.yaml', () => {
     expect(on('edge')).toEqual(['sp']);
     expect(on('protocol')).toEqual(['csp', 'sp']);
     expect(on('data')).toEqual(['sp', 'postgres']);
+    expect(on('operators')).toEqual(['sp', 'grafana']);
   });
 
   test('asks Prometheus for metrics that there are', () => {
@@ -151,9 +163,14 @@ describe('compose.yaml', () => {
 
 describe('kubernetes', () => {
   const folders = ['csp', 'sp'] as const;
+  /** Files that become ConfigMaps, and are no manifests. */
+  const mapped = (folder: string): unknown[] =>
+    list(at(parse(text(`kubernetes/${folder}/kustomization.yaml`)), 'configMapGenerator')).flatMap(
+      ({ files }) => files,
+    );
   const manifestsIn = (folder: string): Node[] =>
     readdirSync(join(deploy, 'kubernetes', folder))
-      .filter((name) => name !== 'kustomization.yaml' && name !== `${folder}.yaml`)
+      .filter((name) => name !== 'kustomization.yaml' && !mapped(folder).includes(name))
       .flatMap((name) => parseAllDocuments(text(`kubernetes/${folder}/${name}`)))
       .map((document) => document.toJS() as Node);
 
@@ -176,7 +193,7 @@ describe('kubernetes', () => {
   test.each(folders)('%s: every manifest is of its kind', async (folder) => {
     const listed = object(parse(text(`kubernetes/${folder}/kustomization.yaml`)))['resources'];
     const there = readdirSync(join(deploy, 'kubernetes', folder)).filter(
-      (name) => name !== 'kustomization.yaml' && name !== `${folder}.yaml`,
+      (name) => name !== 'kustomization.yaml' && !mapped(folder).includes(name),
     );
     expect([...(listed as string[])].sort()).toEqual(there.sort());
     for (const manifest of manifestsIn(folder)) expect(await violations(manifest)).toEqual([]);
@@ -208,9 +225,9 @@ describe('kubernetes', () => {
     }
     const settings = object(parse(text(`kubernetes/${folder}/${folder}.yaml`)));
     const ports = list(at(server, 'ports')).map(({ containerPort }) => containerPort);
-    const listens = [settings['listen'], settings['metricsListen']].map((address) =>
-      Number(String(address).split(':').at(-1)),
-    );
+    const listens = [settings['listen'], settings['metricsListen'], settings['httpListen']]
+      .filter((address) => address !== undefined)
+      .map((address) => Number(String(address).split(':').at(-1)));
     expect(ports).toEqual(listens);
     const service = manifests.find(({ kind }) => kind === 'Service');
     expect(at(service, 'spec', 'ports', 0)).toMatchObject({ port: ports[0], targetPort: 'grpc' });
@@ -241,6 +258,17 @@ describe('kubernetes', () => {
       at(rule, 'ports', 0, 'port'),
     );
     expect(reached).toEqual([7001, 5432, 53]);
+    const reachable = list(at(policy('sp'), 'spec', 'ingress')).map((rule) => [
+      at(rule, 'ports', 0, 'port'),
+      at(rule, 'from', 0, 'namespaceSelector', 'matchLabels', 'kubernetes.io/metadata.name'),
+    ]);
+    expect(reachable).toEqual([
+      ['grpc', undefined],
+      ['http', 'ingress'],
+      ['metrics', 'monitoring'],
+    ]);
+    const [, operators] = manifestsIn('sp').filter(({ kind }) => kind === 'Service');
+    expect(at(operators, 'spec', 'ports', 0)).toMatchObject({ port: 443, targetPort: 'http' });
     expect(at(policy('sp'), 'spec')).toMatchObject({
       podSelector: {},
       policyTypes: ['Ingress', 'Egress'],
