@@ -4,6 +4,8 @@ import { delimiter, join } from 'node:path';
 
 import { chromium, type Browser } from 'playwright-core';
 
+export type { Browser, Page } from 'playwright-core';
+
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 
 const FLAGS = [

@@ -2,6 +2,8 @@
 export { Child } from './child.js';
 export type { ChildOptions, Ending } from './child.js';
 export { Observed } from './observed.js';
+export { OperatorsAccess } from './operators-access.js';
+export type { OperatorRole } from './operators-access.js';
 export { PERMISSIONS } from './permissions.js';
 export { Postgres } from './postgres.js';
 export { Servers } from './servers.js';

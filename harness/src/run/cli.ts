@@ -7,8 +7,9 @@ import { Command } from 'commander';
 
 import { simulate, toCsv } from '../simulation/index.js';
 import { compareWithPlaintext } from './compare.js';
+import { showDashboard } from './dashboard.js';
 import { addRunOptions, parseRunOptions, type RunOptions, type RunValues } from './options.js';
-import { JsonReporter, PersonReporter } from './reporter.js';
+import { JsonReporter, PersonReporter, type Reporter } from './reporter.js';
 import { run, type RunResult } from './run.js';
 
 /** The simulated patient of the demonstration: calm at first, then deteriorating. */
@@ -38,20 +39,39 @@ export function demoCommand(): Command {
   const command = new Command('demo').description(
     'run a simulated patient, or a recording, and compare every result with the plaintext computation',
   );
-  return addRunOptions(command).action(async (values: RunValues) => {
+  addRunOptions(command).option(
+    '--dashboard',
+    'then show the dashboard of a ward of simulated patients, until Ctrl-C',
+  );
+  return command.action(async (values: RunValues & { readonly dashboard?: boolean }) => {
     const directory = await mkdtemp(join(tmpdir(), 'duoveil-demo-'));
     try {
       const options = await parseRunOptions(await demoValues(values, directory));
       const { rows } = await runOnce(options);
       await tellComparison(options, rows);
+      if (values.dashboard === true) await dashboardOnce(options);
     } finally {
       await rm(directory, { recursive: true, force: true });
     }
   });
 }
 
+/** Shows the dashboard until Ctrl-C, which is its ordinary end. */
+async function dashboardOnce(options: RunOptions): Promise<void> {
+  await untilInterrupted((signal) => showDashboard(options, reporterOf(options), signal));
+}
+
 /** Runs until the end, or until Ctrl-C: then everything is stopped first. */
 async function runOnce(options: RunOptions): Promise<RunResult> {
+  return untilInterrupted((signal) => run(options, reporterOf(options), signal));
+}
+
+function reporterOf({ json }: RunOptions): Reporter {
+  return json ? new JsonReporter() : new PersonReporter();
+}
+
+/** Does something that Ctrl-C ends. */
+async function untilInterrupted<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupt = new AbortController();
   const stop = (reason: NodeJS.Signals | Error): void => {
     const why = reason instanceof Error ? 'nobody reads the output' : reason;
@@ -60,8 +80,7 @@ async function runOnce(options: RunOptions): Promise<RunResult> {
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
   process.stdout.once('error', stop);
   try {
-    const reporter = options.json ? new JsonReporter() : new PersonReporter();
-    return await run(options, reporter, interrupt.signal);
+    return await work(interrupt.signal);
   } finally {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.off(signal, stop);
   }
