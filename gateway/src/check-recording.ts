@@ -1,8 +1,8 @@
-import { quantiseRow } from '@duoveil/common/encoding';
 import type { Schema } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import { abortReason } from '@duoveil/common/runtime';
 
+import { quantiseSourceRow } from './sample.js';
 import type { Source } from './sources/index.js';
 
 /** What a recording holds. */
@@ -25,10 +25,10 @@ export async function checkRecording(
 ): Promise<RecordingCount> {
   let rows = 0;
   let complete = 0;
-  for await (const { cells } of source) {
+  for await (const row of source) {
     if (signal.aborted) throw abortReason(signal);
     rows += 1;
-    if ('complete' in quantiseRow(schema, cells)) complete += 1;
+    if ('complete' in quantiseSourceRow(schema, row)) complete += 1;
   }
   if (complete >= window) return { rows, complete };
   throw duoveilError(

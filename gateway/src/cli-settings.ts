@@ -14,6 +14,7 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 import { z } from 'zod';
 
+import { SOURCE_KINDS } from './sources/index.js';
 import { DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, LEAST_MAX_BYTES } from './spool.js';
 
 const path = z.string().min(1);
@@ -48,6 +49,12 @@ const all = {
     .min(1, 'must be a whole number of rows, 1 or more')
     .optional(),
   realtime: z.boolean().default(false),
+  source: z.enum(SOURCE_KINDS, `must be one of ${SOURCE_KINDS.join(', ')}`).optional(),
+  withinMs: z
+    .int('must be a whole number of milliseconds, 0 or more')
+    .min(0, 'must be a whole number of milliseconds, 0 or more')
+    .default(500),
+  keepZeros: z.boolean().default(false),
   json: z.boolean().default(false),
   spoolMaxSamples: z
     .int('must be a whole number of samples, 1 or more')
@@ -68,7 +75,7 @@ const connected = { ...all, sp: path, tls: path, state: path };
 export const enrolSettings = z.object({ ...connected, parametersDigest: z.string() });
 
 /** Settings of `stream`. */
-export const streamSettings = z.object({ ...connected, input: path });
+export const streamSettings = z.object(connected);
 
 /** Settings of `statistics`. */
 export const statisticsSettings = z.object(connected);
@@ -100,11 +107,20 @@ const descriptions = {
     '--insecure-key-bits',
     'accept a modulus of fewer than 2048 bits, for a test: it protects nothing',
   ],
-  input: ['--input <file>', 'the recording: CSV with a header, one row a sample'],
+  source: [
+    '--source <kind>',
+    `${SOURCE_KINDS.join(', ')} (default: by the name's end; .csv, .hea, .ndjson, .json)`,
+  ],
+  input: ['--input <file>', 'a recording, or - for what comes in on standard input'],
+  withinMs: [
+    '--within-ms <ms>',
+    'readings that come one by one make a row when they are so close in time (default: 500)',
+  ],
+  keepZeros: ['--keep-zeros', 'a 0 in a WFDB record is a reading, not the lack of a signal'],
   limit: ['--limit <rows>', 'only this many data rows from the beginning (default: all)'],
   realtime: [
     '--realtime',
-    'pace the rows by the column "Time [s]", else one a second, instead of as fast as they go',
+    "pace a recording's rows by their times, else one a second, instead of as fast as they go",
   ],
   json: ['--json', 'one JSON object a line on standard output, and nothing else there'],
   spoolMaxSamples: [

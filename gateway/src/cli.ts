@@ -1,6 +1,4 @@
 /** `duoveil gateway …`: the commands, their help, and what each prints. */
-import { resolve } from 'node:path';
-
 import { parseParametersDigest } from '@duoveil/common/bcp';
 import { THRESHOLD_SCALE } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
@@ -26,23 +24,17 @@ import {
   withGatewaySettings,
 } from './cli-settings.js';
 import { enrol } from './enrol.js';
-import {
-  jsonLine,
-  jsonSummary,
-  readableLine,
-  readableStatistics,
-  readableSummary,
-} from './format.js';
+import { jsonSummary, readableStatistics, readableSummary } from './format.js';
 import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 import { writeLine } from './output.js';
-import { runRecording } from './run-recording.js';
 import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
-import { csvSource } from './sources/index.js';
+import { selectSource, STANDARD_INPUT } from './sources/index.js';
 import { peekProgress } from './spool-file.js';
 import { openSpool } from './spool-key.js';
 import { stateFiles } from './state-files.js';
 import { hasSecretKey, readSecretKey, requireState } from './state.js';
 import { fetchStatistics } from './statistics.js';
+import { stream } from './stream.js';
 
 /** `duoveil gateway …` */
 export function gatewayCommand(): Command {
@@ -85,20 +77,23 @@ export function gatewayCommand(): Command {
   withGatewaySettings(
     gateway.command('stream'),
     [
-      ...(['sp', 'tls', 'state', 'passphraseFile', 'keyFile'] as const),
-      ...(['input', 'limit', 'realtime', 'json', 'spoolMaxSamples', 'spoolMaxBytes'] as const),
+      ...(['sp', 'tls', 'state', 'passphraseFile', 'keyFile', 'source', 'input'] as const),
+      ...(['withinMs', 'keepZeros', 'limit', 'realtime', 'json'] as const),
+      ...(['spoolMaxSamples', 'spoolMaxBytes'] as const),
       ...(['metricsListen', 'traceEndpoint', 'traceRatio', 'engine', 'logLevel'] as const),
     ],
     streamSettings,
     runStream,
   )
-    .summary('encrypt a recording, stream it, print a result for every row')
+    .summary('encrypt what a source gives, stream it, print a result for every row')
     .description(
-      'Encrypts a recording and streams it to the service provider, and prints a result for every ' +
-        'row. Nothing is lost and nothing counts twice if the connection breaks or the gateway is ' +
-        'killed: start it again with the same recording, and it goes on where it was. It then prints ' +
-        'all results from the first row again. Samples wait on disk, encrypted, until they are ' +
-        "acknowledged: that takes the secret that sealed the patient's keys at enrolment.",
+      'Encrypts readings and streams them to the service provider, and prints a result for every row. ' +
+        'Nothing is lost and nothing counts twice if the connection breaks or the gateway is killed: ' +
+        'start it again, and it goes on where it was. A recording (CSV, WFDB, NDJSON, FHIR) has an ' +
+        'end, and all its results are printed each time, from the first row on. A live source (NDJSON ' +
+        'or FHIR on standard input) goes on until it ends or the gateway is stopped. Samples wait on ' +
+        'disk, encrypted, until they are acknowledged: that takes the secret that sealed the ' +
+        "patient's keys at enrolment.",
     )
     .addHelpText('after', HELP_ON_SETTINGS);
   withGatewaySettings(
@@ -155,10 +150,9 @@ async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void>
 }
 
 async function runStream(settings: z.output<typeof streamSettings>): Promise<void> {
-  const { input, json } = settings;
+  const { json, realtime } = settings;
   const state = await requireState(settings.state);
-  const channels = state.schema.channels.map(({ name }) => name);
-  const source = csvSource({ path: input, channels, limit: settings.limit });
+  const selected = selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);
   const party = await openParty(settings);
   const telemetry = await startTelemetry('gateway', settings, party.logger);
@@ -176,23 +170,11 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
     });
     forgetSealingSecret(secret);
     try {
-      const summary = await whileNotStopped((signal) =>
-        runRecording(
-          {
-            ...party,
-            source,
-            recording: resolve(input),
-            state,
-            spool,
-            realtime: settings.realtime,
-            random: systemRandom,
-            emit: async (event) => {
-              const line = json ? jsonLine(event) : readableLine(event);
-              if (line !== undefined) await writeLine(line);
-            },
-          },
-          signal,
-        ),
+      const options = { ...party, selected, state, spool, realtime, json };
+      const summary = await whileNotStopped(
+        (signal) => stream({ ...options, directory: settings.state }, signal),
+        // Standard input is the source's own, and its end the end of the readings.
+        settings.input === STANDARD_INPUT ? {} : process.env,
       );
       await writeLine(json ? jsonSummary(summary) : readableSummary(summary));
     } finally {
@@ -310,9 +292,12 @@ function requirePatient(enrolled: PatientId, named: PatientId, directory: string
  * Does something until it is done, or the process is asked to stop: that is no error, but not the
  * end of the work either.
  */
-async function whileNotStopped<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function whileNotStopped<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Promise<T> {
   const stopping = new AbortController();
-  void untilStopped().then((reason) => {
+  void untilStopped(environment).then((reason) => {
     stopping.abort(stopped(reason));
   });
   try {

@@ -205,6 +205,8 @@ export class FakeServiceProvider {
   acknowledgements = 1;
   /** The number that `opened` states, if not the right one. */
   statedNext: number | undefined;
+  /** How far its clock is ahead, in milliseconds. */
+  aheadMs = 0;
   readonly #tls: Tls;
   #server: RunningServer | undefined;
   #port = 0;
@@ -269,8 +271,8 @@ export class FakeServiceProvider {
         this.opens += 1;
         await this.onOpen();
         const nextSequence = BigInt(this.statedNext ?? this.stored.size + 1);
-        const value = { nextSequence, serverTimeMs: BigInt(Date.now()) };
-        await send({ message: { $case: 'opened', value } });
+        const serverTimeMs = BigInt(Date.now() + this.aheadMs);
+        await send({ message: { $case: 'opened', value: { nextSequence, serverTimeMs } } });
       } else if (message?.$case === 'sample') await this.#take(message.value, send);
     }
   }

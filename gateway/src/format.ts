@@ -1,5 +1,5 @@
 /** Events and summaries as lines of text: NDJSON for programmes, or for people. */
-import type { RowEvent, RunEvent, RunSummary } from './run-events.js';
+import type { LiveEvent, RowEvent, RunEvent, RunSummary, TrainedEvent } from './run-events.js';
 import type { BaselineStatistics } from './statistics.js';
 
 /** A row's event as a line of NDJSON, without the newline; undefined for what has no line there. */
@@ -15,26 +15,54 @@ export function jsonSummary(summary: RunSummary): string {
 
 function jsonRow(event: RowEvent): Record<string, unknown> {
   const { index } = event;
+  return { index, ...jsonResult(event) };
+}
+
+function jsonResult(event: RowEvent | Exclude<LiveEvent, TrainedEvent>): Record<string, unknown> {
   switch (event.kind) {
     case 'learning':
-      return { index, learning: true };
+      return { learning: true };
     case 'skipped':
-      return { index, skipped: event.reason };
+      return { skipped: event.reason };
     case 'scored': {
       const { outlier, statistic, latencyMs } = event;
       const told =
         statistic.kind === 'distance'
           ? { md2: statistic.squaredDistance }
           : { level: statistic.level };
-      return { index, outlier, ...told, latencyMs };
+      return { outlier, ...told, latencyMs };
     }
   }
+}
+
+/** The same for an event of a live run: with the sample's sequence number, or a skipped row's time. */
+export function jsonLiveLine(event: LiveEvent): string | undefined {
+  if (event.kind === 'trained') return undefined;
+  const time = event.kind === 'skipped' ? momentOf(event.measuredAt) : undefined;
+  return JSON.stringify({ sequence: event.sequence, time, ...jsonResult(event) });
+}
+
+function momentOf(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString();
 }
 
 /** An event as a line for people, without the newline. */
 export function readableLine(event: RunEvent): string {
   if (event.kind === 'trained') return `baseline ${event.model} trained in ${ms(event.trainMs)}`;
-  const row = `row ${String(event.index).padEnd(6)}`;
+  return readableResult(`row ${String(event.index).padEnd(6)}`, event);
+}
+
+/** The same for an event of a live run. */
+export function readableLiveLine(event: LiveEvent): string {
+  if (event.kind === 'trained') return `baseline ${event.model} trained in ${ms(event.trainMs)}`;
+  const sample =
+    event.sequence === undefined
+      ? (momentOf(event.kind === 'skipped' ? event.measuredAt : undefined) ?? 'a row')
+      : `sample ${String(event.sequence).padEnd(6)}`;
+  return readableResult(sample, event);
+}
+
+function readableResult(row: string, event: RowEvent | Exclude<LiveEvent, TrainedEvent>): string {
   switch (event.kind) {
     case 'learning':
       return `${row}  learning`;

@@ -21,8 +21,28 @@ export interface TrainedEvent {
   readonly trainMs: number;
 }
 
-/** An event of a run. */
+/** An event of a run of a recording. */
 export type RunEvent = RowEvent | TrainedEvent;
+
+/** An event of a live run. Rows have no number there, but samples have their place in the series. */
+export type LiveEvent =
+  | TrainedEvent
+  | { readonly kind: 'learning'; readonly sequence: number }
+  | {
+      readonly kind: 'skipped';
+      readonly reason: string;
+      /** The sample's, where the row had been complete. */
+      readonly sequence?: number;
+      /** When it was measured, where that is known; milliseconds since 1970. */
+      readonly measuredAt?: number | undefined;
+    }
+  | ({ readonly kind: 'scored'; readonly sequence: number } & Omit<
+      Extract<Outcome, { kind: 'scored' }>,
+      'kind'
+    >);
+
+/** The reason for a row that the service provider could make nothing of. */
+export const UNSCORABLE = 'the sample could not be scored';
 
 /** What a run came to. */
 export interface RunSummary {
@@ -53,7 +73,7 @@ export class Tally {
   #outliers = 0;
 
   /** Takes the next event. */
-  add(event: RunEvent): void {
+  add(event: RunEvent | LiveEvent): void {
     if (event.kind === 'trained') {
       this.#trainMs.add(event.trainMs);
       return;

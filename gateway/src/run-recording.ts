@@ -5,11 +5,8 @@
  * the same row each time: what the service provider or the spool has already is not encrypted again,
  * and its decisions come out again, in order, from the first.
  */
-import { Bcp, KeyedBcp } from '@duoveil/common/bcp';
-import { quantiseRow } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
-import { integerFromBytes } from '@duoveil/common/random';
 import type { RandomSource } from '@duoveil/common/random';
 import { metrics, systemClock, systemSleep } from '@duoveil/common/runtime';
 import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
@@ -21,9 +18,9 @@ import { checkRecording } from './check-recording.js';
 import { watchDecisions } from './decisions.js';
 import type { DecisionEvent, Outcome } from './decisions.js';
 import { Pacer } from './pacer.js';
-import { Tally } from './run-events.js';
+import { Tally, UNSCORABLE } from './run-events.js';
 import type { RowEvent, RunEvent, RunSummary } from './run-events.js';
-import { sampleBytes, SampleEncoder } from './sample.js';
+import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
 import type { PlainSample } from './sample.js';
 import type { Source } from './sources/index.js';
 import type { Spool } from './spool.js';
@@ -41,7 +38,10 @@ export interface RecordingOptions {
   readonly connection: Connection;
   /** Takes each event, in order; the run waits for it. */
   readonly emit: (event: RunEvent) => Promise<void> | void;
-  /** Pace the rows that are not sent yet at their own rate, instead of as fast as they go. */
+  /**
+   * Pace the rows that are not sent yet at their own rate, instead of as fast as they go, and tell the
+   * service provider when each was measured: as the source says, else now.
+   */
   readonly realtime?: boolean;
   readonly engine: ModularEngine;
   readonly random: RandomSource;
@@ -63,9 +63,6 @@ type WaitingRow =
   | { readonly index: number; readonly sequence: number }
   | { readonly index: number; readonly skipped: string };
 
-/** The reason for a row that the service provider could make nothing of. */
-const UNSCORABLE = 'the sample could not be scored';
-
 /**
  * Runs a recording until the event of its last row, or until the signal is aborted. It may be run
  * again, after whatever happened: the events are the same, from the first row on.
@@ -82,7 +79,9 @@ export async function runRecording(
   requireSameRecording(options);
   spool.beginRecording(recording);
   const tally = await new Run(options).toTheEnd(signal);
-  const bytesPerSample = sampleBytes(state, complete);
+  const { realtime = false, clock = systemClock } = options;
+  const now = realtime ? clock.now().getTime() : undefined;
+  const bytesPerSample = sampleBytes(state, complete, now);
   return tally.summary(policy, bytesPerSample, parameters.bits);
 }
 
@@ -142,14 +141,14 @@ class Run {
 
   /** Reads the rows, and encrypts and spools those that are not spooled or sent yet. */
   async #read(signal: AbortSignal): Promise<void> {
-    const { source, state, spool, realtime = false } = this.#options;
+    const { source, state, spool, engine, random, realtime = false } = this.#options;
     const { clock = systemClock, sleep = systemSleep } = this.#options;
     const pacer = new Pacer(clock, sleep);
-    const encrypt = this.#encryption();
+    const encoder = SampleEncoder.of(state, engine, random);
     const known = spool.last;
     let batch: PlainSample[] = [];
     const flush = async (): Promise<void> => {
-      if (batch.length > 0) await spool.put(await encrypt(batch), signal);
+      if (batch.length > 0) await spool.put(await encoder.encode(batch), signal);
       metrics.rows.add(batch.length, { 'duoveil.outcome': 'sent' });
       batch = [];
     };
@@ -158,7 +157,7 @@ class Run {
       if (realtime && sequence >= known) await pacer.wait(row, signal);
       // What the queue's reader waits for may still be in the batch.
       if (this.#rows.full) await flush();
-      const quantised = quantiseRow(state.schema, row.cells);
+      const quantised = quantiseSourceRow(state.schema, row);
       if ('skipped' in quantised) {
         metrics.rows.add(1, { 'duoveil.outcome': 'skipped' });
         await this.#rows.push({ index: row.index, skipped: quantised.skipped }, signal);
@@ -167,19 +166,12 @@ class Run {
       sequence += 1;
       await this.#rows.push({ index: row.index, sequence }, signal);
       if (sequence <= known) continue;
-      batch.push({ sequence, values: quantised.complete });
+      const measuredAt = realtime ? (row.measuredAt ?? clock.now().getTime()) : undefined;
+      batch.push({ sequence, values: quantised.complete, measuredAt });
       if (realtime || batch.length >= BATCH) await flush();
     }
     await flush();
     this.#rows.end();
-  }
-
-  #encryption() {
-    const { state, engine, random } = this.#options;
-    const { parameters, key } = state;
-    const keyed = new KeyedBcp(new Bcp(parameters, engine), integerFromBytes(key.publicKey));
-    const encoder = new SampleEncoder(state, keyed, random);
-    return (batch: readonly PlainSample[]) => encoder.encode(batch);
   }
 
   /** Gives each row its event, in order. */

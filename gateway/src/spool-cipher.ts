@@ -26,6 +26,8 @@ export interface SpoolProgress {
   readonly last: number;
   /** Which recording the series comes from, if that was noted. */
   readonly recording: string | null;
+  /** When the last sample that has a time was measured, in milliseconds since 1970. */
+  readonly measuredAt: number | null;
 }
 
 /** See the file's comment. Every sealed sample has a random nonce of its own. */
@@ -77,8 +79,8 @@ export class SpoolCipher {
   }
 
   /** What shows that notes were made with this key. */
-  authenticate({ acknowledged, last, recording }: SpoolProgress): Buffer {
-    return this.#code('progress', acknowledged, last, recording);
+  authenticate({ acknowledged, last, recording, measuredAt }: SpoolProgress): Buffer {
+    return this.#code('progress', acknowledged, last, recording, measuredAt);
   }
 
   /** Were these notes made with this key? */

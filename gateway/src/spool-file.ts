@@ -107,10 +107,10 @@ export class SpoolFile {
   }
 
   #note(progress: SpoolProgress): void {
-    const { acknowledged, last, recording } = progress;
+    const { acknowledged, last, recording, measuredAt } = progress;
     const code = this.#cipher.authenticate(progress);
     this.#statements.forget.run(acknowledged);
-    this.#statements.note.run(acknowledged, last, recording, code);
+    this.#statements.note.run(acknowledged, last, recording, measuredAt, code);
   }
 
   // The driver's own transactions hide a full disk behind a failed rollback.
@@ -140,10 +140,10 @@ export function peekProgress(path: string): SpoolProgress | undefined {
     try {
       db.pragma(`busy_timeout = ${BUSY_MS}`);
       requireEncrypted(path, db);
-      const { acknowledged, last, recording } = db
-        .prepare('SELECT acknowledged, last, recording FROM progress')
+      const { acknowledged, last, recording, measuredAt } = db
+        .prepare('SELECT acknowledged, last, recording, measured_at AS measuredAt FROM progress')
         .get() as SpoolProgress;
-      return { acknowledged, last, recording };
+      return { acknowledged, last, recording, measuredAt };
     } finally {
       db.close();
     }
@@ -179,17 +179,17 @@ function setUp(path: string, db: Database.Database, cipher: SpoolCipher, maxByte
 }
 
 function makeTables(db: Database.Database, cipher: SpoolCipher): void {
-  const empty = { acknowledged: 0, last: 0, recording: null };
+  const empty = { acknowledged: 0, last: 0, recording: null, measuredAt: null };
   db.exec('BEGIN IMMEDIATE');
   db.exec(`
     CREATE TABLE progress (
       id INTEGER PRIMARY KEY CHECK (id = 1), fingerprint BLOB NOT NULL, acknowledged INTEGER NOT NULL,
-      last INTEGER NOT NULL, recording TEXT, code BLOB NOT NULL
+      last INTEGER NOT NULL, recording TEXT, measured_at INTEGER, code BLOB NOT NULL
     ) STRICT;
     CREATE TABLE samples (sequence INTEGER PRIMARY KEY, sealed BLOB NOT NULL) STRICT;
     PRAGMA user_version = ${VERSION};
   `);
-  db.prepare('INSERT INTO progress VALUES (1, ?, 0, 0, NULL, ?)').run(
+  db.prepare('INSERT INTO progress VALUES (1, ?, 0, 0, NULL, NULL, ?)').run(
     cipher.fingerprint,
     cipher.authenticate(empty),
   );
@@ -211,12 +211,16 @@ function requireEncrypted(path: string, db: Database.Database): void {
 
 function prepare(db: Database.Database) {
   return {
-    progress: db.prepare('SELECT fingerprint, acknowledged, last, recording, code FROM progress'),
+    progress: db.prepare(
+      'SELECT fingerprint, acknowledged, last, recording, measured_at AS measuredAt, code FROM progress',
+    ),
     sample: db.prepare('SELECT sealed FROM samples WHERE sequence = ?'),
     insert: db.prepare('INSERT INTO samples VALUES (?, ?)'),
     clear: db.prepare('DELETE FROM samples'),
     forget: db.prepare('DELETE FROM samples WHERE sequence <= ?'),
-    note: db.prepare('UPDATE progress SET acknowledged = ?, last = ?, recording = ?, code = ?'),
+    note: db.prepare(
+      'UPDATE progress SET acknowledged = ?, last = ?, recording = ?, measured_at = ?, code = ?',
+    ),
   };
 }
 
@@ -241,7 +245,7 @@ function readProgress(
 ): SpoolProgress {
   const notes = statement.get() as Notes | undefined;
   if (notes === undefined) throw damaged(path, 1);
-  const { acknowledged, last, recording } = notes;
+  const { acknowledged, last, recording, measuredAt } = notes;
   if (!cipher.fingerprint.equals(Buffer.from(notes.fingerprint))) {
     throw duoveilError(
       'UNSEALING_FAILED',
@@ -249,7 +253,7 @@ function readProgress(
         'that belongs to it, or move both away and start again without the samples that wait in it',
     );
   }
-  const progress = { acknowledged, last, recording };
+  const progress = { acknowledged, last, recording, measuredAt };
   if (!cipher.isAuthentic(progress, Buffer.from(notes.code))) throw damaged(path, 1);
   return progress;
 }

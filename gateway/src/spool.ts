@@ -21,6 +21,8 @@ export interface SpooledSample {
   readonly sequence: number;
   /** The whole message, as it goes on the wire. */
   readonly bytes: Uint8Array;
+  /** When it was measured, in milliseconds since 1970; it is not given back with the sample. */
+  readonly measuredAt?: number | undefined;
 }
 
 /** Bounds of a spool: a day and more of one sample a second. */
@@ -69,6 +71,7 @@ export class Spool {
   #acknowledgedOnDisk: number;
   #last: number;
   #recording: string | null;
+  #measuredAt: number | null;
 
   /**
    * Opens a spool; makes it where there is none. It is locked for as long as it is open.
@@ -89,10 +92,11 @@ export class Spool {
     this.#cipher = cipher;
     this.#logger = logger;
     this.#sleep = options.sleep ?? systemSleep;
-    const { acknowledged, last, recording } = file.progress;
+    const { acknowledged, last, recording, measuredAt } = file.progress;
     this.#acknowledged = this.#acknowledgedOnDisk = acknowledged;
     this.#last = last;
     this.#recording = recording;
+    this.#measuredAt = measuredAt;
   }
 
   /** Everything up to and including this sequence number is safe at the service provider; 0 at first. */
@@ -113,6 +117,11 @@ export class Spool {
   /** Which recording the series comes from, as {@link beginRecording} was told. */
   get recording(): string | undefined {
     return this.#recording ?? undefined;
+  }
+
+  /** When the last sample that has a time was measured, also where it is acknowledged long since. */
+  get lastMeasuredAt(): number | undefined {
+    return this.#measuredAt ?? undefined;
   }
 
   /**
@@ -164,7 +173,7 @@ export class Spool {
    */
   rewind(through: number): void {
     if (through >= this.#acknowledged) return;
-    this.#file.clear({ acknowledged: through, last: through, recording: this.#recording });
+    this.#file.clear({ ...this.#progress(), acknowledged: through, last: through });
     this.#acknowledged = this.#acknowledgedOnDisk = this.#last = through;
   }
 
@@ -211,8 +220,10 @@ export class Spool {
       sealed: this.#cipher.seal(sequence, bytes),
     }));
     const last = this.#last + samples.length;
+    const measuredAt = samples.at(-1)?.measuredAt ?? this.#measuredAt;
     try {
-      this.#file.put(sealed, { ...this.#progress(), last });
+      this.#file.put(sealed, { ...this.#progress(), last, measuredAt });
+      this.#measuredAt = measuredAt;
     } catch (error) {
       if (!isDuoveilError(error, 'STORAGE_FULL')) throw error;
       if (attempt === 1) this.#logger.warn('no room for the spool: readings wait', { error });
@@ -238,6 +249,11 @@ export class Spool {
   }
 
   #progress(): SpoolProgress {
-    return { acknowledged: this.#acknowledged, last: this.#last, recording: this.#recording };
+    return {
+      acknowledged: this.#acknowledged,
+      last: this.#last,
+      recording: this.#recording,
+      measuredAt: this.#measuredAt,
+    };
   }
 }

@@ -2,10 +2,11 @@
 import type { ParametersDigest } from '@duoveil/common/bcp';
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import type { RandomSource } from '@duoveil/common/random';
-import { callBidi, isTransient } from '@duoveil/common/runtime';
+import { callBidi, isTransient, systemClock } from '@duoveil/common/runtime';
 import type {
   BidiCall,
   ClientMethod,
+  Clock,
   Connection,
   Logger,
   PatientId,
@@ -44,6 +45,9 @@ export interface UplinkOptions {
    * store having been restored from a backup, gets them again.
    */
   readonly canRepeat?: boolean;
+  /** Called with what the service provider's clock says, each time a stream is open. */
+  readonly onServerTime?: (time: ServerTime) => void;
+  readonly clock?: Clock;
   /** How long the answer to `open` may take, in milliseconds; by default 10 s. */
   readonly openTimeoutMs?: number;
   /** How long nothing may be acknowledged while something should be, in milliseconds; by default 30 s. */
@@ -51,6 +55,13 @@ export interface UplinkOptions {
   /** The pauses between streams. */
   readonly backoff?: Pick<BackoffOptions, 'firstMs' | 'longestMs'>;
   readonly sleep?: Sleep;
+}
+
+/** The service provider's clock, and between which moments here it was read; milliseconds since 1970. */
+export interface ServerTime {
+  readonly asked: number;
+  readonly server: number;
+  readonly answered: number;
 }
 
 /** Samples that are read from the spool at once. */
@@ -100,6 +111,8 @@ class IngestStream {
   readonly #backoff: Backoff;
   readonly #isFirst: boolean;
   readonly #peer: string;
+  readonly #clock: Clock;
+  #askedAt = 0;
   /** The last sequence number that was sent on this stream; undefined until it is open. */
   #sent: number | undefined;
 
@@ -108,6 +121,7 @@ class IngestStream {
     this.#backoff = backoff;
     this.#isFirst = isFirst;
     this.#peer = options.connection.peer;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** Has the service provider answered to `open`? */
@@ -126,6 +140,7 @@ class IngestStream {
     try {
       const call = callBidi(connection, ingest, { signal: life.signal });
       watchdog.arm(openTimeoutMs);
+      this.#askedAt = this.#clock.now().getTime();
       // A failure to send shows in the responses too, with its reason.
       call.send(this.#openMessage()).catch(() => undefined);
       for await (const response of call.responses) {
@@ -157,9 +172,11 @@ class IngestStream {
 
   /** @returns the sequence number that comes first */
   #open({ message }: IngestResponse): number {
-    const { spool, onOpened, logger, canRepeat = false } = this.#options;
+    const { spool, onOpened, onServerTime, logger, canRepeat = false } = this.#options;
     if (message?.$case !== 'opened') throw misbehaved(this.#peer, 'did not answer to `open`');
     const next = sequenceOf(message.value.nextSequence, 1, this.#peer);
+    const server = sequenceOf(message.value.serverTimeMs, 0, this.#peer);
+    onServerTime?.({ asked: this.#askedAt, server, answered: this.#clock.now().getTime() });
     if (next <= spool.acknowledged) {
       if (!canRepeat || !this.#isFirst) throw this.#lost(next);
       logger.warn('the service provider has lost samples that it had acknowledged: sent again', {
@@ -168,8 +185,10 @@ class IngestStream {
       });
       spool.rewind(next - 1);
     }
-    // At the start the spool may be younger than the series: it may have been restored or removed.
-    if (next > spool.last + 1 && !this.#isFirst) throw this.#foreign(next);
+    // At the start the spool may be younger than the series: it may have been restored or removed. What
+    // waits in it by then would be lost, unless it can be put again.
+    const mayBeYounger = this.#isFirst && (canRepeat || spool.last === 0);
+    if (next > spool.last + 1 && !mayBeYounger) throw this.#foreign(next);
     spool.acknowledge(next - 1);
     logger.info('stream open', { next, waiting: spool.size });
     onOpened?.(next);

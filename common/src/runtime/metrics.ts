@@ -297,7 +297,7 @@ export const metrics = {
   rows: new Counter({
     name: 'duoveil.rows',
     unit: '{row}',
-    description: 'rows of the recording that were sent, or skipped because they are not complete',
+    description: 'rows of the source that were sent, or skipped because they are not complete',
     labels: ['duoveil.outcome'],
   }),
   spool: new Observed('gauge', {
@@ -305,6 +305,12 @@ export const metrics = {
     unit: '{sample}',
     description: 'encrypted samples that wait for their acknowledgement',
     labels: [],
+  }),
+  clockOffset: new Observed('gauge', {
+    name: 'duoveil.clock.offset',
+    unit: 's',
+    description: 'how far another clock is ahead of the one here, as far as that is known',
+    labels: ['duoveil.clock'],
   }),
 } as const;
 

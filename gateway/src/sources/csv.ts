@@ -1,10 +1,10 @@
 /** Recordings in CSV files: one header line, one data row a sample, a column for each channel. */
 import { createReadStream } from 'node:fs';
-import { duoveilError } from '@duoveil/common/errors';
 import { findColumns } from './columns.js';
 import type { Columns } from './columns.js';
 import { csvRecords, MalformedCsv } from './csv-records.js';
 import type { CsvRecord } from './csv-records.js';
+import { fileError, inputError } from './input-error.js';
 import type { Source, SourceRow } from './source.js';
 
 /** What to read of a CSV file. */
@@ -73,28 +73,7 @@ function toRow(record: CsvRecord, { positions, time }: Columns, index: number): 
 
 /** Say what is wrong with the file; what is not about the file stays what it is. */
 function explain(error: unknown, path: string): unknown {
-  if (error instanceof MalformedCsv) return inputError(path, error.message, error);
-  switch (systemCode(error)) {
-    case undefined:
-      return error;
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return inputError(path, 'there is no such file', error);
-    case 'EISDIR':
-      return inputError(path, 'is a directory; name a file in it', error);
-    case 'EACCES':
-    case 'EPERM':
-      return inputError(path, 'may not be read: permission is denied', error);
-    default:
-      return inputError(path, 'cannot be read', error);
-  }
-}
-
-function systemCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return undefined;
-  return typeof error.code === 'string' ? error.code : undefined;
-}
-
-function inputError(path: string, problem: string, cause?: unknown): Error {
-  return duoveilError('INPUT_INVALID', `${path}: ${problem}`, { source: path }, { cause });
+  return error instanceof MalformedCsv
+    ? inputError(path, error.message, error)
+    : fileError(error, path);
 }

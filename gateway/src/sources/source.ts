@@ -6,13 +6,21 @@ export interface SourceRow {
   readonly index: number;
   /** The reading of each wanted channel, as text; `undefined` where the row has none. */
   readonly cells: Readonly<Record<string, string | undefined>>;
-  /** The row's own time in seconds, where the source tells it; for pacing only. */
+  /** The row's time in seconds from some beginning, where the source tells it; for pacing only. */
   readonly seconds?: number;
+  /** When it was measured, in milliseconds since 1970 UTC, where the source tells it. */
+  readonly measuredAt?: number;
+  /** Why the row as a whole is of no use; it is then skipped for this reason, whatever its cells. */
+  readonly problem?: string;
 }
 
 /**
- * A source of rows, in order. Every iteration begins at the first row again; ending one early frees
- * what it holds. An iteration keeps a bounded part of the source in memory.
+ * A source of rows, in order. Ending an iteration early frees what it holds. An iteration keeps a
+ * bounded part of the source in memory.
+ *
+ * A recording's iterations all begin at the first row. A live source is iterated once, and a step of
+ * that iteration says that every row before is dealt with for good: on disk, or skipped. It ends with
+ * the reason of the signal that it was opened with.
  *
  * @throws DuoveilError INPUT_INVALID, from an iteration's steps, where the source as a whole is not
  *   what it should be. A bad reading is no error: its row is skipped when it is quantised.
@@ -21,3 +29,6 @@ export interface Source extends AsyncIterable<SourceRow> {
   /** What this is, for people: a file's name. */
   readonly name: string;
 }
+
+/** A live source, or one that is to be read as one: it is opened when it is to begin. */
+export type OpenSource = (signal: AbortSignal) => Source;

@@ -51,8 +51,8 @@ export interface Sample {
     | string
     | undefined;
   /**
-   * When the sample was measured, in milliseconds since 1970 by the gateway's clock; absent for a
-   * recording that is streamed as fast as it goes.
+   * When it was measured, in milliseconds since 1970 UTC, by the clock of who measured it; absent where
+   * that is not known, and for a recording that is streamed as fast as it goes.
    */
   measuredAtMs?: bigint | undefined;
 }

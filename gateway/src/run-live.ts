@@ -1,0 +1,236 @@
+/**
+ * A live source for as long as it goes: read, quantise, encrypt, spool; meanwhile send and watch.
+ *
+ * Nothing is read twice. A sample gets the next number of the series when it is spooled, and a run goes on
+ * behind the last one. Reading waits for the spool and for nothing else: without a connection it goes on
+ * until the spool is full, and then it is the source's turn to wait.
+ */
+import { duoveilError } from '@duoveil/common/errors';
+import type { ModularEngine } from '@duoveil/common/modular';
+import type { RandomSource } from '@duoveil/common/random';
+import { metrics, systemClock } from '@duoveil/common/runtime';
+import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
+
+import { linkedAbort } from './abort.js';
+import type { BackoffOptions } from './backoff.js';
+import { BoundedQueue } from './bounded-queue.js';
+import { ClockWatch } from './clock-watch.js';
+import type { ClockOffsets } from './clock-watch.js';
+import { watchDecisions } from './decisions.js';
+import type { Outcome } from './decisions.js';
+import { GapWatch } from './gap-watch.js';
+import { Tally, UNSCORABLE } from './run-events.js';
+import type { LiveEvent, RunSummary } from './run-events.js';
+import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
+import { inOrder } from './sources/index.js';
+import type { OpenSource, SourceRow } from './sources/index.js';
+import type { Spool } from './spool.js';
+import type { GatewayState } from './state.js';
+import { runUplink } from './uplink.js';
+
+/** What a live run needs. */
+export interface LiveOptions {
+  /** Opens the source; once. */
+  readonly source: OpenSource;
+  readonly state: GatewayState;
+  readonly spool: Spool;
+  /** To the service provider. */
+  readonly connection: Connection;
+  /** Takes each event: decisions in order, skipped rows in order, the two as they come. */
+  readonly emit: (event: LiveEvent) => Promise<void> | void;
+  /** Told each time a clock has been compared with the one here. */
+  readonly onClocks?: (offsets: ClockOffsets) => void;
+  readonly engine: ModularEngine;
+  readonly random: RandomSource;
+  readonly logger: Logger;
+  readonly clock?: Clock;
+  readonly sleep?: Sleep;
+  /** The pauses between connections. */
+  readonly backoff?: Pick<BackoffOptions, 'firstMs' | 'longestMs'>;
+}
+
+/** What stands in a spool for the recording that a series comes from. */
+const LIVE = 'a live source';
+
+/** Skipped rows that wait to be told; what does not find room is counted only. */
+const SKIPPED_WAITING = 1024;
+
+/**
+ * Runs until the source has ended and every sample has its decision, or until the signal is aborted: that
+ * is the usual end, and what waits in the spool is sent by the next run.
+ * @throws INPUT_INVALID where the series was begun with a recording; as {@link runUplink} and
+ * {@link watchDecisions}; what the source throws, also before anything is sent; STORAGE_FULL,
+ * STORAGE_FAILED of the spool; what `emit` throws
+ */
+export async function runLive(options: LiveOptions, signal: AbortSignal): Promise<RunSummary> {
+  const { state, spool, clock = systemClock } = options;
+  requireLive(options);
+  spool.beginRecording(LIVE);
+  const run = new LiveRun(options);
+  try {
+    await run.toTheEnd(signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  const bytesPerSample = sampleBytes(state, spool.last, clock.now().getTime());
+  return run.tally.summary(state.policy, bytesPerSample, state.parameters.bits);
+}
+
+/** A recording is read from its first row each time: its series cannot be gone on with. */
+function requireLive({ spool, state }: LiveOptions): void {
+  if (spool.last === 0 || spool.recording === undefined || spool.recording === LIVE) return;
+  throw duoveilError(
+    'INPUT_INVALID',
+    `the series of ${state.patient} was begun with the recording ${spool.recording}, and is that ` +
+      'recording only: enrol another patient, with a state directory of its own, for a live source',
+    { source: LIVE },
+  );
+}
+
+/** The parts of a run, and what they share. */
+class LiveRun {
+  readonly tally = new Tally();
+  readonly #options: LiveOptions;
+  readonly #skipped = new BoundedQueue<LiveEvent>(SKIPPED_WAITING);
+  /** The last sample whose decision is out. */
+  #told = 0;
+  #sourceEnded = false;
+  /** Ends the watching where nothing is left to be decided. */
+  #stopIfDone: () => void = () => undefined;
+
+  constructor(options: LiveOptions) {
+    this.#options = options;
+  }
+
+  async toTheEnd(parent: AbortSignal): Promise<void> {
+    const { spool, logger, clock } = this.#options;
+    const life = linkedAbort(parent);
+    const clocks = new ClockWatch(logger, clock);
+    const unobserve = metrics.spool.observe((report) => {
+      report(spool.size);
+    });
+    const parts: Promise<unknown>[] = [];
+    try {
+      const opened = new Promise<void>((resolve) => {
+        parts.push(this.#uplink(life.signal, clocks, resolve));
+      });
+      // A spool that was never used does not know where the series stands.
+      if (spool.last === 0) await Promise.race([opened, ...parts]);
+      this.#told = spool.last;
+      const work = [
+        this.#read(life.signal, clocks),
+        this.#tellDecisions(life.signal),
+        this.#tellSkipped(life.signal),
+      ];
+      parts.push(...work);
+      // The uplink ends by failing only.
+      await Promise.race([Promise.all(work), ...parts.slice(0, 1)]);
+    } finally {
+      life.abort(new Error('the run is over'));
+      life.release();
+      unobserve();
+      clocks.close();
+      await Promise.allSettled(parts);
+    }
+  }
+
+  #uplink(signal: AbortSignal, clocks: ClockWatch, onOpened: () => void): Promise<never> {
+    const { state, onClocks } = this.#options;
+    const { patient, parameters } = state;
+    return runUplink(
+      {
+        ...this.#options,
+        patient,
+        parametersDigest: parameters.digest,
+        onOpened,
+        onServerTime: (time) => {
+          clocks.serverTime(time);
+          onClocks?.(clocks.offsets);
+        },
+      },
+      signal,
+    );
+  }
+
+  async #read(signal: AbortSignal, clocks: ClockWatch): Promise<void> {
+    const { source, state, spool, engine, random, logger, onClocks } = this.#options;
+    const encoder = SampleEncoder.of(state, engine, random);
+    const gaps = new GapWatch(logger);
+    const rows = inOrder(source(signal), {
+      after: spool.lastMeasuredAt,
+      onSetBack: (byMs) => {
+        logger.warn("the device's clock was set back; its times count from here on", { byMs });
+      },
+    });
+    for await (const row of rows) {
+      const quantised = quantiseSourceRow(state.schema, row);
+      if ('skipped' in quantised) {
+        await this.#skip(row, quantised.skipped, signal);
+        continue;
+      }
+      const { measuredAt } = row;
+      if (measuredAt !== undefined) {
+        clocks.reading(measuredAt);
+        gaps.reading(measuredAt);
+        onClocks?.(clocks.offsets);
+      }
+      const sample = { sequence: spool.last + 1, values: quantised.complete, measuredAt };
+      await spool.put(await encoder.encode([sample]), signal);
+      metrics.rows.add(1, { 'duoveil.outcome': 'sent' });
+    }
+    this.#sourceEnded = true;
+    this.#skipped.end();
+    this.#stopIfDone();
+  }
+
+  async #skip({ measuredAt }: SourceRow, reason: string, signal: AbortSignal): Promise<void> {
+    metrics.rows.add(1, { 'duoveil.outcome': 'skipped' });
+    // Whoever reads the output may be slow; reading must not wait for that.
+    if (this.#skipped.full) return;
+    await this.#skipped.push({ kind: 'skipped', reason, measuredAt }, signal);
+  }
+
+  async #tellSkipped(signal: AbortSignal): Promise<void> {
+    for await (const event of this.#skipped.items(signal)) await this.#emit(event);
+  }
+
+  async #tellDecisions(signal: AbortSignal): Promise<void> {
+    const { state, spool } = this.#options;
+    const { patient, policy } = state;
+    const watch = linkedAbort(signal);
+    const done = new Error('everything is decided');
+    this.#stopIfDone = () => {
+      if (this.#sourceEnded && this.#told >= spool.last) watch.abort(done);
+    };
+    const series = { patient, output: policy.output, from: this.#told + 1, signal: watch.signal };
+    try {
+      for await (const event of watchDecisions({ ...this.#options, ...series })) {
+        if (event.kind === 'decision') {
+          await this.#emit(liveEvent(event.sequence, event.outcome));
+          this.#told = event.sequence;
+          this.#stopIfDone();
+        } else await this.#emit({ kind: 'trained', model: event.model, trainMs: event.trainMs });
+      }
+    } catch (error) {
+      if (watch.signal.reason !== done) throw error;
+    } finally {
+      watch.release();
+    }
+  }
+
+  async #emit(event: LiveEvent): Promise<void> {
+    this.tally.add(event);
+    await this.#options.emit(event);
+  }
+}
+
+function liveEvent(sequence: number, outcome: Outcome): LiveEvent {
+  switch (outcome.kind) {
+    case 'learning':
+      return { kind: 'learning', sequence };
+    case 'unscorable':
+      return { kind: 'skipped', sequence, reason: UNSCORABLE };
+    case 'scored':
+      return { ...outcome, sequence };
+  }
+}
