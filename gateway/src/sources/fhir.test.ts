@@ -97,10 +97,8 @@ const bundle = (...resources: unknown[]): Json => ({
   type: 'searchset',
   entry: resources.map((resource) => ({ fullUrl: 'urn:uuid:1', resource })),
 });
-const without = (resource: Json, key: string): Json => {
-  const { [key]: _, ...rest } = resource;
-  return rest;
-};
+const without = (resource: Json, key: string): Json =>
+  Object.fromEntries(Object.entries(resource).filter(([name]) => name !== key));
 
 async function rowsOf(source: Source): Promise<SourceRow[]> {
   const rows: SourceRow[] = [];

@@ -160,7 +160,7 @@ describe('wfdbSource', () => {
   });
 
   it('takes any bytes for a header and any for samples without failing otherwise', async () => {
-    const line = fc.string({ unit: fc.constantFrom(...'r.dat 16210+:x/(-)\nHR#\t9e') });
+    const line = fc.string({ unit: fc.constantFrom(...Array.from('r.dat 16210+:x/(-)\nHR#\t9e')) });
     await fc.assert(
       fc.asyncProperty(fc.oneof(line, fc.string()), fc.uint8Array(), async (header, bytes) => {
         try {
