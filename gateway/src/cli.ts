@@ -16,6 +16,7 @@ import type { Connection, Logger, LogLevel, PatientId, StopReason } from '@duove
 import { Command } from 'commander';
 import type { z } from 'zod';
 
+import { readClocks } from './clock-file.js';
 import {
   enrolSettings,
   statisticsSettings,
@@ -223,6 +224,7 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
       (scaled) => Number(scaled) / Number(THRESHOLD_SCALE),
     ),
     ...spoolStatus(stateFiles(settings.state).spool),
+    ...(await clockStatus(settings.state)),
   };
   if (settings.json) {
     await writeLine(JSON.stringify(status));
@@ -231,6 +233,13 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
   for (const [name, value] of Object.entries(status)) {
     if (value !== undefined) await writeLine(`${name.padEnd(21)}${String(value)}`);
   }
+}
+
+async function clockStatus(
+  directory: string,
+): Promise<Readonly<Record<string, number | undefined>>> {
+  const { device, serviceProvider } = await readClocks(directory);
+  return { deviceClockAheadMs: device, providerClockAheadMs: serviceProvider };
 }
 
 function spoolStatus(file: string): Readonly<Record<string, number | string | undefined>> {

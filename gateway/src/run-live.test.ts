@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { Readable } from 'node:stream';
 
 import { encodeKey, generateKeyPair, provePossession, Bcp } from '@duoveil/common/bcp';
@@ -12,13 +11,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 import { BoundedQueue } from './bounded-queue.js';
 import type { ClockOffsets } from './clock-watch.js';
-import { FAST, PARAMETERS, PATIENT, STATE, TestBed } from './fixture.js';
+import { FAST, openTestSpool, PARAMETERS, PATIENT, STATE, TestBed } from './fixture.js';
 import type { LiveEvent } from './run-events.js';
 import { runLive } from './run-live.js';
 import type { LiveOptions } from './run-live.js';
 import { ndjsonSource, streamInput } from './sources/index.js';
 import type { OpenSource, SourceRow } from './sources/index.js';
-import { Spool } from './spool.js';
+import type { Spool } from './spool.js';
 
 const engine = createPortableEngine({ threads: 0 });
 const bcp = new Bcp(PARAMETERS, engine);
@@ -88,7 +87,7 @@ afterEach(async () => {
 });
 
 function openSpool(): Spool {
-  return Spool.open(join(bed.directory, 'spool.db'), { capacity: 16 });
+  return openTestSpool(bed.directory, { maxSamples: 16 });
 }
 
 const logger: Logger = Object.assign(silentLogger(), {

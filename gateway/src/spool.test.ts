@@ -83,7 +83,9 @@ describe('Spool', () => {
 
   it('forgets what is acknowledged, and remembers that it was', async () => {
     const spool = openSpool();
-    await spool.put(samples(3));
+    const [first, second, third] = samples(3) as [SpooledSample, SpooledSample, SpooledSample];
+    await spool.put([first, { ...second, measuredAt: 7 }]);
+    await spool.put([third]);
     spool.acknowledge(2);
     spool.acknowledge(1);
     expect(sequences(spool)).toEqual([3]);
@@ -91,8 +93,14 @@ describe('Spool', () => {
     spool.close();
     const again = openSpool();
     expect([again.acknowledged, again.last, sequences(again)]).toEqual([2, 3, [3]]);
+    expect(again.lastMeasuredAt).toBe(7);
     // Without the key, and while it is open.
-    expect(peekProgress(file)).toEqual({ acknowledged: 2, last: 3, recording: '/a.csv' });
+    expect(peekProgress(file)).toEqual({
+      acknowledged: 2,
+      last: 3,
+      recording: '/a.csv',
+      measuredAt: 7,
+    });
     again.acknowledge(10);
     expect([again.size, again.last]).toEqual([0, 10]);
     await again.put([sample(11)]);

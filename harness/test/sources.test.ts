@@ -43,7 +43,7 @@ const expected = replay(rows, schema, {
   baseline: 'fixed',
   retrainEvery: 0,
   thresholdScaled: thresholds[0] ?? 0n,
-}).flatMap((row) => {
+}).flatMap((row): (string | number)[] => {
   if ('skipped' in row) return [];
   if ('learning' in row) return ['learning'];
   return [thresholds.filter((threshold) => isOutlier(row.exact, threshold)).length];
