@@ -108,7 +108,7 @@ describe('Spool', () => {
     again.rewind(4);
     expect([again.acknowledged, again.last, sequences(again)]).toEqual([4, 4, []]);
     again.close();
-    expect(peekProgress(file)).toEqual({ acknowledged: 4, last: 4, recording: '/a.csv' });
+    expect(peekProgress(file)).toMatchObject({ acknowledged: 4, last: 4, recording: '/a.csv' });
     expect(peekProgress(`${file}-2`)).toBeUndefined();
   });
 

@@ -1,7 +1,7 @@
 /** Moments as sources write them. */
 
-/** The latest moment that a `Date` can hold. */
-const LATEST = 8.64e15;
+/** The end of the year 9999. */
+const LATEST = 253_402_300_799_999;
 
 /** Anything less, as milliseconds, would be before 1974: most likely seconds were meant. */
 const EARLIEST_NUMBER = 1.3e11;
