@@ -1,3 +1,5 @@
+import http2 from 'node:http2';
+
 import {
   IngestServiceService,
   MonitoringServiceService,
@@ -324,6 +326,24 @@ describe('a server', () => {
       expect((await healthWatch.next()).value).toEqual({ status: 'NOT_SERVING' });
       expect((await healthWatch.next()).done).toBe(true);
       await drained;
+    });
+  });
+
+  describe('that goes down when a connection has just broken', () => {
+    afterEach(() => vi.restoreAllMocks());
+
+    it.each([0, 50])('comes to its end, with a grace of %i ms', async (graceMs) => {
+      const created = vi.spyOn(http2, 'createSecureServer');
+      const server = await loopback.serve(sp, [answering(() => Promise.resolve(response))]);
+      let session: http2.Http2Session | undefined;
+      created.mock.results[0]?.value.on('session', (begun) => {
+        session = begun;
+      });
+      await callUnary(loopback.connect(server.address, gateway), getParameters, {}, soon);
+      // It is gone, and has not said so yet: whoever closes it at this moment is never told.
+      session?.destroy();
+      expect(session).toMatchObject({ destroyed: true, closed: false });
+      await server.drain(graceMs);
     });
   });
 

@@ -48,8 +48,8 @@ export interface RunningServer {
   readonly health: Health;
   /**
    * Takes no new calls, ends streams with `NOT_READY`, lets unary calls finish for at most
-   * `graceMs` milliseconds and ends the rest. Resolves when every connection is closed; may be
-   * called again, for the same result.
+   * `graceMs` milliseconds and ends the rest. Resolves when every connection is closed, or was told
+   * to and has not said so for a second; may be called again, for the same result.
    */
   drain(graceMs: number): Promise<void>;
 }
@@ -63,6 +63,8 @@ if (process.env['GRPC_VERBOSITY'] === undefined) setLogVerbosity(logVerbosity.NO
 
 /** How often calls in progress are looked at for certificates that have expired, in milliseconds. */
 const sweepMs = 10_000;
+/** How long connections may take that are ended, in milliseconds. */
+const endingMs = 1_000;
 const keepaliveTimeMs = 30_000;
 const keepaliveTimeoutMs = 10_000;
 
@@ -124,20 +126,23 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
     options.logger.info('going down', { graceMs });
     for (const name of ['', ...names]) health.setStatus(name, 'NOT_SERVING');
     draining.abort(duoveilError('NOT_READY', 'the server is going down; try again'));
-    const finished = new Promise<void>((resolve) => {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
       server.tryShutdown(() => {
         resolve();
       });
+      timer = setTimeout(() => {
+        options.logger.warn('calls were still in progress and are ended');
+        stopped.abort(duoveilError('NOT_READY', 'the server is going down; try again'));
+        // Answers that say so go out first.
+        setImmediate(() => {
+          server.forceShutdown();
+        });
+        // The library is not told of a connection that broke as it was closed, and would wait for
+        // ever; so it would for a peer that does not close its end.
+        timer = setTimeout(resolve, endingMs);
+      }, graceMs);
     });
-    const timer = setTimeout(() => {
-      options.logger.warn('calls were still in progress and are ended');
-      stopped.abort(duoveilError('NOT_READY', 'the server is going down; try again'));
-      // Answers that say so go out first.
-      setImmediate(() => {
-        server.forceShutdown();
-      });
-    }, graceMs);
-    await finished;
     clearTimeout(timer);
     clearInterval(sweeping);
     unsubscribe();
