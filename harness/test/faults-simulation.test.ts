@@ -11,17 +11,17 @@ import { readStore, shareDatabase } from './support/faults.js';
 /** How many lists beside those that failed once; `npm run test:faults` says more. */
 const LISTS = Number(process.env['DUOVEIL_FAULT_LISTS'] ?? 16);
 
+/** How many lists beside these with two SPs on one PostgreSQL. */
+const SHARED_LISTS = Number(process.env['DUOVEIL_FAULT_SHARED'] ?? 0);
+
 /** `batch:list` to run one list alone, or `batch` for all of a batch. */
 const [ONE_BATCH, ONE_LIST] = (process.env['DUOVEIL_FAULT_SEED'] ?? '').split(':');
 
 /** The seed of the first list. */
 const FIRST = Number(process.env['DUOVEIL_FAULT_FIRST'] ?? 1);
 
-/** Two SPs on one PostgreSQL, where it is wanted: a tenth of the lists more. */
-const SHARED = {
-  ...(planBatches(900_000 + FIRST, Math.max(6, Math.ceil(LISTS / 10)))[0] ?? never()),
-  shared: true,
-};
+/** From this seed on, lists are those of two SPs on one PostgreSQL. */
+const SHARED_FIRST = 900_000;
 
 function plans(): readonly BatchPlan[] {
   if (ONE_BATCH === undefined || ONE_BATCH === '') {
@@ -29,15 +29,17 @@ function plans(): readonly BatchPlan[] {
     return [
       ...known,
       ...planBatches(FIRST, LISTS),
-      ...(POSTGRES_AVAILABLE && process.env['DUOVEIL_FAULT_SHARED'] === '1' ? [SHARED] : []),
-    ];
+      ...planBatches(SHARED_FIRST + FIRST, SHARED_LISTS),
+    ].map(placed);
   }
   const batch = Number(ONE_BATCH);
-  const shared = batch >= SHARED.batch;
-  if (ONE_LIST !== undefined) return [{ batch, lists: [Number(ONE_LIST)], shared }];
-  return planBatches(batch, LISTS)
-    .slice(0, 1)
-    .map((plan) => ({ ...plan, shared }));
+  if (ONE_LIST !== undefined) return [placed({ batch, lists: [Number(ONE_LIST)] })];
+  const lists = batch < SHARED_FIRST ? LISTS : SHARED_LISTS;
+  return planBatches(batch, lists).slice(0, 1).map(placed);
+}
+
+function placed(plan: BatchPlan): BatchPlan {
+  return { ...plan, shared: plan.batch >= SHARED_FIRST };
 }
 
 beforeAll(() => {
@@ -49,9 +51,11 @@ test(
   'whatever happens, each sample is decided on once, as the oracle does',
   { timeout: 1_800_000 },
   async () => {
-    const postgres = POSTGRES_AVAILABLE ? await Postgres.start() : undefined;
+    const planned = plans();
+    const shared = planned.some((plan) => plan.shared);
+    const postgres = shared && POSTGRES_AVAILABLE ? await Postgres.start() : undefined;
     onTestFinished(() => postgres?.stop());
-    const result = await simulateFaults(plans(), {
+    const result = await simulateFaults(planned, {
       engine: testEngine(),
       readStore,
       ...(postgres !== undefined && { makeDatabase: () => shareDatabase(postgres) }),
@@ -61,7 +65,3 @@ test(
     expect(result.decisions).toBe(result.samples);
   },
 );
-
-function never(): never {
-  throw new Error('there is a first batch');
-}

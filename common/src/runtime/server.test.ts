@@ -336,7 +336,8 @@ describe('a server', () => {
       const created = vi.spyOn(http2, 'createSecureServer');
       const server = await loopback.serve(sp, [answering(() => Promise.resolve(response))]);
       let session: http2.Http2Session | undefined;
-      created.mock.results[0]?.value.on('session', (begun) => {
+      const [made] = created.mock.results;
+      (made?.value as http2.Http2SecureServer | undefined)?.on('session', (begun) => {
         session = begun;
       });
       await callUnary(loopback.connect(server.address, gateway), getParameters, {}, soon);

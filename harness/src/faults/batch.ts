@@ -16,9 +16,11 @@ import {
 } from '@duoveil/common/runtime';
 import { ParametersServiceService } from '@duoveil/proto';
 
+import { within } from '../parties/deadlines.js';
 import { Servers } from '../parties/servers.js';
 import { Balancer } from './balancer.js';
 import { CspProxy } from './csp-proxy.js';
+import { DEADLINE_MS } from './deadlines.js';
 import type { FaultCounts } from './fault-counts.js';
 import type { GatewayCertificates } from './gateway-certificates.js';
 import { ListRun, type Doubles, type ListEnvironment } from './list-run.js';
@@ -87,6 +89,7 @@ const LOG_LINES = 400;
 /**
  * Runs a batch. Whatever was started is stopped.
  * @param counts takes each fault that was injected
+ * @throws where the servers cannot be started or stopped, or their store cannot be read
  */
 export async function runBatch(options: BatchOptions, counts: FaultCounts): Promise<BatchResult> {
   const deployment = await BatchDeployment.start(options, counts);
@@ -94,13 +97,18 @@ export async function runBatch(options: BatchOptions, counts: FaultCounts): Prom
     const runs = options.lists.map(
       (list, i) => new ListRun(list, `patient-${i}`, deployment.environmentOf(list)),
     );
+    if (options.database !== undefined) counts.add('lists with two sps', runs.length);
     const failures = await deployment.run(runs);
     await deployment.stop();
     const patients = runs.map(({ patient }) => patient);
-    const kept = await options.readStore(
-      { servers: deployment.servers, databaseUrl: options.database?.url },
-      deployment.parameters,
-      patients,
+    const kept = await within(
+      DEADLINE_MS.stop,
+      'reading the store',
+      options.readStore(
+        { servers: deployment.servers, databaseUrl: options.database?.url },
+        deployment.parameters,
+        patients,
+      ),
     );
     const differ = runs.flatMap(({ list, patient, expected }) => {
       // What was not told is not expected to be there.
@@ -226,16 +234,20 @@ class BatchDeployment {
       },
     });
     try {
-      await servers.setUp();
-      await servers.startCsp();
+      await within(DEADLINE_MS.start, 'drawing the master key', servers.setUp());
+      await within(DEADLINE_MS.start, 'starting the csp', servers.startCsp());
       const identity = (role: 'csp' | 'sp') => ({ trustDomain: defaultTrustDomain, role });
       const asCsp = await loadTls(credentialFiles(await servers.issue('to-sp', identity('csp'))));
       const asSp = await loadTls(credentialFiles(await servers.issue('to-all', identity('sp'))));
       const parameters = await fetchParameters(servers.cspAddress, asSp, options.engine);
       const csp = new CspProxy({ address: servers.cspAddress, asCsp, asSp });
       await csp.start();
-      await servers.startSp(csp.address);
-      const replication = await replicate(servers, csp.address, options.database);
+      await within(DEADLINE_MS.start, 'starting the sp', servers.startSp(csp.address));
+      const replication = await within(
+        DEADLINE_MS.start,
+        'starting another sp',
+        replicate(servers, csp.address, options.database),
+      );
       const sp = new SpProxy({ address: replication?.balancer.address ?? servers.address, asSp });
       await sp.start();
       return new BatchDeployment(options, counts, {
@@ -251,19 +263,18 @@ class BatchDeployment {
   /** Runs all lists, some at a time, while the servers meet with their faults. */
   async run(runs: readonly ListRun[]): Promise<ListFailure[]> {
     const failures: ListFailure[] = [];
+    const failed = async (list: number | undefined, work: Promise<void>): Promise<void> => {
+      const why = await work.then(() => undefined, describe);
+      if (why !== undefined) failures.push({ batch: this.#options.seed, list, why });
+    };
     const waiting = [...runs];
     const over = new AbortController();
-    const servers = this.#troubleServers(runs, over.signal);
-    // It is waited for in the end.
-    servers.catch(() => undefined);
+    const servers = failed(undefined, this.#troubleServers(runs, over.signal));
     const worker = async (): Promise<void> => {
       for (let run = waiting.shift(); run !== undefined; run = waiting.shift()) {
-        const why = await Promise.race([run.run(), this.#serverFailed()]).then(
-          () => undefined,
-          (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : 'failed'),
-        );
-        if (why === undefined) continue;
-        failures.push({ batch: this.#options.seed, list: run.list.seed, why });
+        const { list } = run;
+        const done = within(DEADLINE_MS.list, () => `the list, at ${run.stage},`, run.run());
+        await failed(list.seed, Promise.race([done, this.#serverFailed()]));
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
@@ -279,21 +290,31 @@ class BatchDeployment {
   }
 
   async #stop(): Promise<void> {
-    await this.#sp.stop();
-    await this.servers.stop();
-    await this.#replication?.balancer.stop();
-    await this.#csp.stop();
+    const ended = (what: string, work: Promise<void> | undefined): Promise<void> =>
+      within(DEADLINE_MS.stop, `stopping ${what}`, work ?? Promise.resolve());
+    await ended('what stands before the sp', this.#sp.stop());
+    await ended('the servers', this.servers.stop());
+    await ended('the balancer', this.#replication?.balancer.stop());
+    await ended('what stands before the csp', this.#csp.stop());
   }
 
   /** Stops and removes everything. */
   async close(): Promise<void> {
-    await this.stop();
-    await rm(this.#directory, { recursive: true, force: true });
+    try {
+      await this.stop();
+    } finally {
+      await rm(this.#directory, { recursive: true, force: true });
+    }
   }
 
   async #serverFailed(): Promise<never> {
     const { csp, sp } = this.servers;
-    await Promise.race([csp.finished, sp.finished]);
+    const all = [
+      csp,
+      sp,
+      ...(this.#replication === undefined ? [] : [this.#replication.replica.party]),
+    ];
+    await Promise.race(all.map(({ finished }) => finished));
     throw new Error('a server ended');
   }
 
@@ -313,9 +334,14 @@ class BatchDeployment {
         });
       }
       if (over.aborted) return;
-      await this.#faults.perform(operation);
+      const what = `on a server, ${JSON.stringify(operation)}`;
+      await within(DEADLINE_MS.operation, what, this.#faults.perform(operation));
     }
   }
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : 'failed';
 }
 
 async function replicate(

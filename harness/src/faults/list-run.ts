@@ -60,6 +60,7 @@ export class ListRun {
   readonly #environment: ListEnvironment;
   readonly #faults: MessageFaults;
   readonly #told: ToldRows;
+  #stage = 'its beginning';
 
   constructor(list: OperationList, patient: string, environment: ListEnvironment) {
     this.list = list;
@@ -68,6 +69,11 @@ export class ListRun {
     this.#environment = environment;
     this.#faults = new MessageFaults(environment.counts);
     this.#told = new ToldRows(this.expected);
+  }
+
+  /** What it is at; for who has waited too long. */
+  get stage(): string {
+    return this.#stage;
   }
 
   /** @throws where a row is lost, told twice or wrongly, or the gateway gives up */
@@ -80,11 +86,14 @@ export class ListRun {
     proxy.admit(patient, { tls, meddle: doubles?.meddle?.(meddle) ?? meddle });
     try {
       const operations = this.#armedBeforeEnrolment();
+      this.#stage = 'enrolment';
       const state = await this.#enrol(tls);
+      this.#stage = "its gateway's start";
       const gateway = await this.#start(state, certificate);
       try {
         await this.#patiently(Promise.race([this.#perform(operations, gateway), failure(gateway)]));
       } finally {
+        this.#stage = "its gateway's end";
         await gateway.stop();
       }
     } finally {
@@ -191,7 +200,8 @@ export class ListRun {
   async #perform(operations: readonly GatewayOperation[], gateway: Gateway): Promise<void> {
     const { counts, onRows } = this.#environment;
     let released = 0;
-    for (const operation of operations) {
+    for (const [position, operation] of operations.entries()) {
+      this.#stage = `operation ${position}, ${JSON.stringify(operation)}`;
       switch (operation.kind) {
         case 'send':
           released += operation.rows;
@@ -211,6 +221,7 @@ export class ListRun {
       }
       if (this.#told.wrong !== undefined) break;
     }
+    this.#stage = 'the last decisions';
     await this.#told.until(this.expected.length);
     if (this.#told.wrong !== undefined) throw new Error(this.#told.wrong);
   }

@@ -104,8 +104,8 @@ export type ServerOperation =
   /** The database is away for a while. */
   | { readonly kind: 'away'; readonly ms: number };
 
-/** One of the two servers. */
-export type Server = 'csp' | 'sp';
+/** One of the servers; `replica` is the second SP, where there are two. */
+export type Server = 'csp' | 'sp' | 'replica';
 
 /** How long a patient stays with an SP that is gone, where there are several, in milliseconds. */
 export const LEASE_MS = 600;
@@ -139,16 +139,18 @@ export function planServers(
 ): TimedServerOperation[] {
   const prng = seededPrng(seed, 2);
   const planned: TimedServerOperation[] = [];
+  const replicated = available.has('outlast');
   while (planned.length < count) {
     const after = prng.uniform();
-    const operation = serverOperation(prng);
+    const operation = serverOperation(prng, replicated);
     if (available.has(operation.kind)) planned.push({ after, operation });
   }
   return planned.sort((a, b) => a.after - b.after);
 }
 
-function serverOperation(prng: Prng): ServerOperation {
-  const party = oneOf(prng, ['csp', 'sp'] as const);
+function serverOperation(prng: Prng, replicated: boolean): ServerOperation {
+  const providers = replicated ? (['sp', 'replica'] as const) : (['sp'] as const);
+  const party = oneOf(prng, ['csp', oneOf(prng, providers)] as const);
   const at = prng.uniform() < 0.6 ? oneOf(prng, CSP_METHODS) : undefined;
   const ms = prng.integer(50, 600);
   const bytes = prng.integer(0, 30_000);
@@ -161,7 +163,8 @@ function serverOperation(prng: Prng): ServerOperation {
     case 'stall':
       return { kind: 'stall', party, ms };
     case 'fill':
-      return { kind: 'fill', party, bytes, ms };
+      // SPs that share a database have no files.
+      return { kind: 'fill', party: replicated ? 'csp' : party, bytes, ms };
     case 'outlast':
       return { kind: 'outlast', ms: LEASE_MS + 2 * ms };
     case 'cut':

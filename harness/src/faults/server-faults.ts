@@ -7,6 +7,7 @@ import { duoveilError } from '@duoveil/common/errors';
 import { systemSleep } from '@duoveil/common/runtime';
 
 import type { Replica, Servers } from '../parties/servers.js';
+import type { Supervised } from '../parties/supervised.js';
 import type { Balancer } from './balancer.js';
 import type { PassingCall } from './csp-proxy.js';
 import type { FaultCounts } from './fault-counts.js';
@@ -72,7 +73,7 @@ export class ServerFaults {
         return;
       case 'restart':
         this.#counts.add(`restart ${operation.party}`);
-        await this.#servers[operation.party].restart();
+        await this.#party(operation.party).restart();
         return;
       case 'stall':
         this.#counts.add(`stall ${operation.party}`);
@@ -122,9 +123,9 @@ export class ServerFaults {
   };
 
   async #stall(party: Server, ms: number): Promise<void> {
-    this.#servers[party].signal('SIGSTOP');
+    this.#party(party).signal('SIGSTOP');
     await systemSleep(ms);
-    this.#servers[party].signal('SIGCONT');
+    this.#party(party).signal('SIGCONT');
   }
 
   /** Meanwhile everybody talks to the other one. */
@@ -138,9 +139,13 @@ export class ServerFaults {
     balancer.direct(address, replica.address);
   }
 
+  #party(name: Server): Supervised {
+    return name === 'replica' ? (this.#replication ?? never()).replica.party : this.#servers[name];
+  }
+
   #kill(party: Server): void {
     this.#counts.add(`kill ${party}`);
-    this.#servers[party].kill();
+    this.#party(party).kill();
   }
 
   #killAt(method: string): void {
@@ -152,7 +157,7 @@ export class ServerFaults {
   }
 
   async #fill(party: Server, bytes: number, ms: number): Promise<void> {
-    const pid = this.#servers[party].pid;
+    const { pid } = this.#party(party);
     if (pid === undefined || !limitFiles(pid, this.#largestFile(party) + bytes)) return;
     this.#counts.add(`fill disk of ${party}`);
     await systemSleep(ms);
@@ -161,7 +166,7 @@ export class ServerFaults {
   }
 
   #largestFile(party: Server): number {
-    const directory = party === 'sp' ? dirname(this.#servers.spDatabase) : this.#servers.cspState;
+    const directory = party === 'csp' ? this.#servers.cspState : dirname(this.#servers.spDatabase);
     const sizes = readdirSync(directory).map((name) => {
       const found = statSync(join(directory, name), { throwIfNoEntry: false });
       return found?.size ?? 0;

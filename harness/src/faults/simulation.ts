@@ -42,6 +42,14 @@ export function planBatches(firstSeed: number, lists: number): BatchPlan[] {
   });
 }
 
+/** Of a batch that could not be brought to its end, there is nothing but that to say. */
+function unfinished(batch: number): (error: unknown) => BatchResult {
+  return (error) => ({
+    ...{ lists: 0, samples: 0, decisions: 0, log: [] },
+    failures: [{ batch, list: undefined, why: error instanceof Error ? error.message : 'failed' }],
+  });
+}
+
 /** Runs batches one after another. */
 export async function simulateFaults(
   plans: readonly BatchPlan[],
@@ -58,7 +66,8 @@ export async function simulateFaults(
     for (const { batch: seed, lists, shared } of plans) {
       const database = shared === true ? await options.makeDatabase?.() : undefined;
       const batch = { ...options, seed, lists: lists.map(planList), gateways };
-      results.push(await runBatch(database === undefined ? batch : { ...batch, database }, counts));
+      const all = database === undefined ? batch : { ...batch, database };
+      results.push(await runBatch(all, counts).catch(unfinished(seed)));
     }
   } finally {
     await rm(directory, { recursive: true, force: true });

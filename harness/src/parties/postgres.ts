@@ -8,6 +8,8 @@ import { createInterface } from 'node:readline';
 
 import pg from 'pg';
 
+import { within } from './deadlines.js';
+
 /** The user that the database belongs to, and that connects. */
 const USER = 'duoveil';
 
@@ -16,6 +18,10 @@ const WHILE_STDIN = '"$@" & pid=$!; cat > /dev/null; kill -QUIT $pid; wait $pid'
 
 /** What is committed survives the end of the server's processes; not that of the machine. */
 const OPTIONS = ['fsync=off', 'full_page_writes=off', 'max_connections=60'];
+
+/** How long it may take to come up, and a statement of ours to be run, in milliseconds. */
+const READY_MS = 60_000;
+const STATEMENT_MS = 30_000;
 
 /** Whoever the server runs as: it refuses to be root. */
 interface Account {
@@ -61,7 +67,10 @@ export class Postgres {
     return postgres;
   }
 
-  /** Start it again after {@link halt}. */
+  /**
+   * Start it again after {@link halt}.
+   * @throws where it does not come up
+   */
   async resume(): Promise<void> {
     const options = [
       ...['-D', this.#data, '-k', this.#directory],
@@ -73,12 +82,14 @@ export class Postgres {
       stdio: ['pipe', 'ignore', 'pipe'],
     });
     this.#process = child;
-    const lines = createInterface({ input: child.stderr });
-    for await (const line of lines) {
-      if (line.includes('ready to accept connections')) break;
-    }
-    child.stderr.resume();
-    if (child.exitCode !== null) throw new Error('the PostgreSQL did not start');
+    let last = '';
+    const ready = new Promise<void>((resolve) => {
+      createInterface({ input: child.stderr }).on('line', (line) => {
+        last = line;
+        if (line.includes('ready to accept connections')) resolve();
+      });
+    });
+    await within(READY_MS, () => `starting a PostgreSQL, which last said "${last}",`, ready);
   }
 
   /** Stop it as a crash would; what it has stays. */
@@ -110,6 +121,8 @@ export class Postgres {
       user: USER,
       host: this.#directory,
       database: new URL(url).pathname.slice(1),
+      connectionTimeoutMillis: STATEMENT_MS,
+      query_timeout: STATEMENT_MS,
     });
     await client.connect();
     try {
