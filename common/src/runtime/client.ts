@@ -15,17 +15,21 @@ import type { ClientTls, Tls } from './tls.js';
 import { tlsSource } from './tls-source.js';
 import type { TlsSource } from './tls-source.js';
 
-/** A connection to one server; made on the first call, and again after it broke. */
+/** A connection to one server at a time; made on the first call, and again after it broke. */
 export interface Connection {
   /** The peer's role and address, as errors name it: `csp at 127.0.0.1:7001`. */
   readonly peer: string;
   readonly address: Address;
-  /** For the next call: another one after the TLS material has changed. */
+  /** For the next call: another one after the TLS material has changed, or the server does not serve. */
   readonly client: Client;
   /** When the certificate that the server has shown expires; undefined before it has. */
   readonly peerValidTo: Date | undefined;
-  /** A failed call as an error of ours. */
-  decode(error: ServiceError): DuoveilError;
+  /**
+   * A call that failed, as an error of ours. Where its server does not serve and there is another one,
+   * the next call goes there.
+   * @param client that the call was made with
+   */
+  decode(error: ServiceError, client: Client): DuoveilError;
   /**
    * Ends a call where its server's certificate is revoked.
    * @returns how to end that
@@ -37,8 +41,11 @@ export interface Connection {
 
 /** Where to connect to, and as whom. */
 export interface ConnectOptions {
-  /** `host:port`; the server's certificate must name this host. */
-  readonly address: string;
+  /**
+   * `host:port`; the server's certificate must name this host. Of several, servers that stand in for
+   * each other, one is used for as long as it serves, then the next.
+   */
+  readonly address: string | readonly string[];
   /** Where it changes, the next call is made on a new connection. */
   readonly tls: Tls | TlsSource;
   /** The role that the server's certificate must hold. */
@@ -57,29 +64,45 @@ export function connect(options: ConnectOptions): Connection {
   return new TlsConnection(options);
 }
 
-class TlsConnection implements Connection {
-  readonly peer: string;
+/** To one of the servers. */
+interface Live {
   readonly address: Address;
-  readonly #dial: (tls: Tls) => { readonly tls: ClientTls; readonly client: Client };
+  readonly peer: string;
+  readonly tls: ClientTls;
+  readonly client: Client;
+}
+
+class TlsConnection implements Connection {
+  readonly #options: ConnectOptions;
+  readonly #addresses: readonly Address[];
+  readonly #source: TlsSource;
   readonly #calls = new Set<{ cancel(): void }>();
   readonly #unsubscribe: () => void;
-  #live: { readonly tls: ClientTls; readonly client: Client };
+  /** By whose failure which server is meant. */
+  readonly #dialled = new WeakMap<Client, Live>();
+  #live: Live;
 
   constructor(options: ConnectOptions) {
     const { address, expectRole } = options;
-    const { host, port } = parseAddress(address, `${expectRole}.address`);
-    const target = formatAddress({ host, port });
-    const source = tlsSource(options.tls);
-    this.peer = `${expectRole} at ${target}`;
-    this.address = { host, port };
-    this.#dial = (material) => {
-      const tls = clientTls(material, host, expectRole);
-      return { tls, client: clientOf(target, tls, options) };
-    };
-    this.#live = this.#dial(source.current);
-    this.#unsubscribe = source.subscribe((tls) => {
-      this.#redial(tls);
+    this.#options = options;
+    const first = typeof address === 'string' ? address : (address[0] ?? '');
+    const others = typeof address === 'string' ? [] : address.slice(1);
+    const parse = (text: string): Address => parseAddress(text, `${expectRole}.address`);
+    const primary = parse(first);
+    this.#addresses = [primary, ...others.map(parse)];
+    this.#source = tlsSource(options.tls);
+    this.#live = this.#dial(primary);
+    this.#unsubscribe = this.#source.subscribe(() => {
+      this.#redial();
     });
+  }
+
+  get peer(): string {
+    return this.#live.peer;
+  }
+
+  get address(): Address {
+    return this.#live.address;
   }
 
   get client(): Client {
@@ -90,8 +113,12 @@ class TlsConnection implements Connection {
     return this.#live.tls.peerValidTo();
   }
 
-  decode(error: ServiceError): DuoveilError {
-    return decodeError(error, this.peer, this.#live.tls.refusal());
+  decode(error: ServiceError, client: Client): DuoveilError {
+    const live = this.#dialled.get(client) ?? this.#live;
+    const decoded = decodeError(error, live.peer, live.tls.refusal());
+    // Whoever was not the first to notice finds that it was done.
+    if (live === this.#live && isAbsence(decoded)) this.#moveOn();
+    return decoded;
   }
 
   hold(call: { cancel(): void }): () => void {
@@ -106,15 +133,39 @@ class TlsConnection implements Connection {
     this.#live.client.close();
   }
 
+  #dial(address: Address): Live {
+    const { expectRole } = this.#options;
+    const target = formatAddress(address);
+    const tls = clientTls(this.#source.current, address.host, expectRole);
+    const client = clientOf(target, tls, this.#options);
+    const live = { address, peer: `${expectRole} at ${target}`, tls, client };
+    this.#dialled.set(client, live);
+    return live;
+  }
+
   /** Calls in progress finish on the old connection, unless its server is not believed any more. */
-  #redial(material: Tls): void {
-    const { tls, client } = this.#live;
-    this.#live = this.#dial(material);
+  #redial(): void {
+    const { address, tls, client } = this.#live;
+    this.#live = this.#dial(address);
     client.close();
     const serial = tls.peerSerial();
-    if (serial === undefined || !material.revoked.has(serial)) return;
+    if (serial === undefined || !this.#source.current.revoked.has(serial)) return;
     for (const call of [...this.#calls]) call.cancel();
   }
+
+  /** To the next address, where there is one. Calls in progress finish on the old connection. */
+  #moveOn(): void {
+    if (this.#addresses.length < 2) return;
+    const { address, client } = this.#live;
+    const next = (this.#addresses.indexOf(address) + 1) % this.#addresses.length;
+    this.#live = this.#dial(this.#addresses[next] ?? address);
+    client.close();
+  }
+}
+
+/** Does this say that the server does not serve, or cannot be reached? Another one may. */
+function isAbsence({ code }: DuoveilError): boolean {
+  return ['PEER_UNAVAILABLE', 'DEADLINE_EXCEEDED', 'NOT_READY', 'CSP_SEALED'].includes(code);
 }
 
 function clientOf(address: string, tls: ClientTls, options: ConnectOptions): Client {
@@ -163,12 +214,13 @@ export function callUnary<Request, Response>(
 ): Promise<Response> {
   const { deadlineMs, signal } = options;
   if (signal?.aborted === true) return Promise.reject(abortReason(signal));
+  const { client } = connection;
   const observed = observeClientCall(method.path, connection.address);
   return new Promise((resolve, reject) => {
     const cancel = (): void => {
       call.cancel();
     };
-    const call = connection.client.makeUnaryRequest(
+    const call = client.makeUnaryRequest(
       method.path,
       method.requestSerialize,
       method.responseDeserialize,
@@ -180,7 +232,7 @@ export function callUnary<Request, Response>(
         release();
         signal?.removeEventListener('abort', cancel);
         if (signal?.aborted === true) reject(abortReason(signal));
-        else if (error !== null) reject(connection.decode(error));
+        else if (error !== null) reject(connection.decode(error, client));
         else if (response === undefined) reject(noResponse(connection));
         else resolve(response);
       },
@@ -207,8 +259,9 @@ export async function* callServerStream<Request, Response>(
 ): AsyncGenerator<Response, void> {
   const { signal } = options;
   if (signal?.aborted === true) throw abortReason(signal);
+  const { client } = connection;
   const observed = observeClientCall(method.path, connection.address);
-  const call = connection.client.makeServerStreamRequest(
+  const call = client.makeServerStreamRequest(
     method.path,
     method.requestSerialize,
     method.responseDeserialize,
@@ -218,7 +271,7 @@ export async function* callServerStream<Request, Response>(
   call.on('status', ({ code }) => {
     observed.end(code);
   });
-  yield* responsesOf(connection, call, signal);
+  yield* responsesOf(connection, client, call, signal);
 }
 
 /** A call with streams both ways. */
@@ -244,8 +297,9 @@ export function callBidi<Request, Response>(
 ): BidiCall<Request, Response> {
   const { signal } = options;
   if (signal?.aborted === true) throw abortReason(signal);
+  const { client } = connection;
   const observed = observeClientCall(method.path, connection.address);
-  const call = connection.client.makeBidiStreamRequest(
+  const call = client.makeBidiStreamRequest(
     method.path,
     method.requestSerialize,
     method.responseDeserialize,
@@ -257,7 +311,7 @@ export function callBidi<Request, Response>(
   // listens for would end the process.
   call.on('error', (error: Error) => {
     // Only the first counts: the stream's own clean-up may follow with errors of its own.
-    failure ??= failureOf(connection, error, signal);
+    failure ??= failureOf(connection, client, error, signal);
   });
   call.on('status', ({ code }) => {
     observed.end(code);
@@ -283,7 +337,7 @@ export function callBidi<Request, Response>(
       call.end();
     },
     responses: (async function* () {
-      yield* responsesOf(connection, call, signal);
+      yield* responsesOf(connection, client, call, signal);
       // Who begins to read when the call has failed already sees no more than its end.
       if (failure !== undefined) throw failure;
     })(),
@@ -301,6 +355,7 @@ function endedEarly({ peer }: Connection): DuoveilError {
 
 async function* responsesOf<Response>(
   connection: Connection,
+  client: Client,
   call: ClientReadableStream<Response> | ClientDuplexStream<never, Response>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Response, void> {
@@ -312,7 +367,7 @@ async function* responsesOf<Response>(
   try {
     for await (const response of call as AsyncIterable<Response>) yield response;
   } catch (error) {
-    throw failureOf(connection, error, signal);
+    throw failureOf(connection, client, error, signal);
   } finally {
     release();
     signal?.removeEventListener('abort', cancel);
@@ -320,9 +375,14 @@ async function* responsesOf<Response>(
   }
 }
 
-function failureOf(connection: Connection, error: unknown, signal: AbortSignal | undefined): Error {
+function failureOf(
+  connection: Connection,
+  client: Client,
+  error: unknown,
+  signal: AbortSignal | undefined,
+): Error {
   if (signal?.aborted === true) return abortReason(signal);
-  if (isServiceError(error)) return connection.decode(error);
+  if (isServiceError(error)) return connection.decode(error, client);
   const { peer } = connection;
   return duoveilError(
     'PEER_UNAVAILABLE',

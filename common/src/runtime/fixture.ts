@@ -64,7 +64,11 @@ export class Loopback {
     return server;
   }
 
-  connect(address: string, tls: Tls, options: Partial<ConnectOptions> = {}): Connection {
+  connect(
+    address: ConnectOptions['address'],
+    tls: Tls,
+    options: Partial<ConnectOptions> = {},
+  ): Connection {
     const connection = connect({ address, tls, expectRole: 'sp', ...options });
     this.#closers.push(() => {
       connection.close();

@@ -329,6 +329,63 @@ describe('a server', () => {
     });
   });
 
+  describe('beside another one that stands in for it', () => {
+    const named = (name: string, calls: string[]): Service =>
+      answering(() => {
+        calls.push(name);
+        return Promise.resolve(response);
+      });
+
+    it('is used alone, for as long as it serves', async () => {
+      const calls: string[] = [];
+      const one = await loopback.serve(sp, [named('one', calls)]);
+      const other = await loopback.serve(sp, [named('other', calls)]);
+      const connection = loopback.connect([one.address, other.address], gateway);
+      const call = () => callUnary(connection, getParameters, {}, soon);
+      await call();
+      await call();
+      expect(calls).toEqual(['one', 'one']);
+
+      await one.drain(0);
+      // Many notice at once: it is left once, and not for its neighbour's neighbour.
+      const noticed = await Promise.allSettled([call(), call(), call()]);
+      expect(noticed.some(({ status }) => status === 'rejected')).toBe(true);
+      await call();
+      expect(calls.slice(2).every((name) => name === 'other')).toBe(true);
+      expect(connection.peer).toBe(`sp at ${other.address}`);
+      await other.drain(0);
+      const nobody = { code: 'PEER_UNAVAILABLE', details: { peer: `sp at ${other.address}` } };
+      await expect(call()).rejects.toMatchObject(nobody);
+    });
+
+    it.each(['CSP_SEALED', 'NOT_READY'] as const)('is left where it answers %s', async (code) => {
+      const calls: string[] = [];
+      const refusing = answering(() => Promise.reject(duoveilError(code, 'not now')));
+      const one = await loopback.serve(sp, [refusing]);
+      const other = await loopback.serve(sp, [named('other', calls)]);
+      const connection = loopback.connect([one.address, other.address], gateway);
+      const call = () => callUnary(connection, getParameters, {}, soon);
+      await expect(call()).rejects.toMatchObject({ code });
+      await call();
+      expect(calls).toEqual(['other']);
+    });
+
+    it('is not left for an answer that another one would give as well', async () => {
+      const spent = { retryAfterMs: 5 };
+      const refusing = answering(() =>
+        Promise.reject(duoveilError('BUDGET_EXCEEDED', 'spent', spent)),
+      );
+      const one = await loopback.serve(sp, [refusing]);
+      const other = await loopback.serve(sp, [named('other', [])]);
+      const connection = loopback.connect([one.address, other.address], gateway);
+      for (let i = 0; i < 3; i += 1) {
+        const call = callUnary(connection, getParameters, {}, soon);
+        await expect(call).rejects.toMatchObject({ code: 'BUDGET_EXCEEDED' });
+      }
+      expect(connection.peer).toBe(`sp at ${one.address}`);
+    });
+  });
+
   describe('that goes down when a connection has just broken', () => {
     afterEach(() => vi.restoreAllMocks());
 
