@@ -7,6 +7,7 @@ import type { ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
 import {
   connect,
+  isTransient,
   parsePatientId,
   retrying,
   silentLogger,
@@ -137,10 +138,10 @@ export class ListRun {
         logger: silentLogger(),
       });
     try {
-      // A full disk is told to whoever enrols: they see to it, and try again.
+      // A full disk, or a server that is away for longer, is told to whoever enrols: they try again.
       await retrying(once, {
         ...{ deadlineMs: PATIENCE_MS, baseMs: 500, maxMs: 500, random: systemRandom },
-        isRetryable: (error) => isDuoveilError(error, 'STORAGE_FULL'),
+        isRetryable: (error) => isTransient(error) || isDuoveilError(error, 'STORAGE_FULL'),
       });
     } finally {
       connection.close();
