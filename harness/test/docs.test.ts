@@ -19,6 +19,9 @@ import {
   spRestoreSettings,
   spSettings,
 } from '../../service-provider/src/config.js';
+import type { ErrorCode } from '@duoveil/common/errors';
+import { defaultLimits } from '../../service-provider/src/http/environment.js';
+import { httpStatus } from '../../service-provider/src/http/problem.js';
 import type { Command } from 'commander';
 import { describe, expect, test } from 'vitest';
 import type { z } from 'zod';
@@ -137,6 +140,52 @@ test('docs/operating.md lists every instrument, with its unit and labels', () =>
       ...[about.name, kind, about.unit, about.labels.join(', ')],
     ]),
   );
+});
+
+describe('docs/operators-api.md', () => {
+  const document = readDocument('docs/operators-api.md');
+
+  test('has every call of the description, and who may make it', () => {
+    const { paths } = JSON.parse(source('service-provider/gen/openapi.json')) as {
+      paths: Record<string, Record<string, { description: string }>>;
+    };
+    const described = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, { description }]) => {
+        const route = path.replace('/api/v1', '').replace(/\{(\w+)\}/g, ':$1');
+        const role = /role (\w+)/.exec(description)?.[1] ?? 'anyone';
+        return `${method.toUpperCase()} ${route}: ${role}`;
+      }),
+    );
+    const rows = tableRows(section(document, 'Calls'));
+    const documented = rows.map(([call = '', role = '']) => `${call}: ${role}`);
+    expect(documented.sort()).toEqual([...described, 'GET /openapi.json: anyone'].sort());
+  });
+
+  test('has the status of every code that has one', () => {
+    const [, codes = ''] =
+      /interface ErrorDetails \{([\s\S]*?)\n\}/.exec(source('common/src/errors.ts')) ?? [];
+    const known = [...codes.matchAll(/^ {2}([A-Z_]+):/gm)].map(([, code]) => code as ErrorCode);
+    const rows = tableRows(section(document, 'What is wrong'));
+    const documented = rows.flatMap(([status, named = '']) =>
+      named
+        .replace(/:.*/, '')
+        .split(', ')
+        .map((code) => `${code} ${status ?? ''}`),
+    );
+    const expected = known.filter((code) => httpStatus({ code }) !== 500);
+    expect(documented.sort()).toEqual(
+      [...expected.map((code) => `${code} ${httpStatus({ code })}`), 'INTERNAL 500'].sort(),
+    );
+  });
+
+  test('has the bounds in force', () => {
+    const bounds = Object.fromEntries(tableRows(section(document, 'Bounds')));
+    const { requestsPerMinute, signInsPerMinute, bodyBytes, answerMs } = defaultLimits;
+    expect(bounds['requests of one address']).toMatch(`${requestsPerMinute} a minute`);
+    expect(bounds['attempts to sign in of one address']).toBe(`${signInsPerMinute} a minute`);
+    expect(bounds['body']).toBe(`${bodyBytes / 1024} KiB`);
+    expect(bounds['a request coming in, an answer']).toBe(`10 s, ${answerMs / 1000} s`);
+  });
 });
 
 describe('docs/errors.md', () => {

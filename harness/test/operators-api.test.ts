@@ -223,6 +223,18 @@ test('what operators see has no vital sign, and the log no token', async () => {
   for (const token of Object.values(tokens)) expect(log).not.toContain(token);
 });
 
+test('the dashboard is served beside it, and asks for nothing from elsewhere', async () => {
+  const site = base.replace('/api/v1', '');
+  const page = await fetch(site);
+  expect(page.headers.get('content-security-policy')).toMatch(/^default-src 'self';/);
+  const html = await page.text();
+  expect(html).toContain('<title>duoveil</title>');
+  expect(html).not.toMatch(/<script>|<style|https?:\/\/| on\w+=/);
+  const links = [...html.matchAll(/(?:src|href)="\.(\/[^"]+)"/g)].map(([, path = '']) => path);
+  expect(links.length).toBeGreaterThan(2);
+  for (const path of links) expect((await fetch(site + path)).status, path).toBe(200);
+});
+
 test('/system follows both servers', async () => {
   const olga = await Operator.signIn(tokens.operator);
   const system = await olga.get<{ sp: { decisionMs: object } }>('/system');

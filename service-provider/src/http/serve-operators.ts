@@ -4,7 +4,13 @@ import { dirname } from 'node:path';
 
 import type { ParametersDigest } from '@duoveil/common/bcp';
 import type { RandomSource } from '@duoveil/common/random';
-import type { Clock, Connection, Logger, TlsSource } from '@duoveil/common/runtime';
+import {
+  metrics,
+  type Clock,
+  type Connection,
+  type Logger,
+  type TlsSource,
+} from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 
 import type { Fleet } from '../fleet/fleet.js';
@@ -39,12 +45,19 @@ export async function serveOperators(operated: Operated): Promise<HttpServer> {
     certificateValidTo: () => tls.current.validTo,
     httpValidTo: () => files.tls?.current.validTo,
   });
+  const unobserve = metrics.certificateExpiry.observe((report) => {
+    const validTo = files.tls?.current.validTo;
+    if (validTo === undefined) return;
+    const seconds = (validTo.getTime() - operated.clock.now().getTime()) / 1000;
+    report(seconds, { 'duoveil.certificate': 'http' });
+  });
   const server = await startHttp({ ...operated, system, dashboard: dashboardDirectory() });
   return {
     url: server.url,
     drain: async (graceMs) => {
       await server.drain(graceMs);
       system.close();
+      unobserve();
     },
   };
 }
