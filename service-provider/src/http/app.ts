@@ -73,7 +73,8 @@ export async function createApp(
     handlerTimeout: limits.answerMs,
     genReqId: () => Buffer.from(random.bytes(8)).toString('hex'),
     return503OnClosing: false,
-    forceCloseConnections: true,
+    // Requests in progress finish; whoever closes says for how long.
+    forceCloseConnections: 'idle',
     exposeHeadRoutes: false,
     frameworkErrors: (error, request, reply) => {
       answerProblem(error, request, reply, environment);

@@ -209,6 +209,53 @@ describe("the dashboard's files", () => {
   });
 });
 
+describe('the end', () => {
+  const slowly = async (): Promise<
+    Started & { readonly answer: Promise<Response>; readonly finish: () => void }
+  > => {
+    const started = await start();
+    let finish: () => void = () => undefined;
+    const reached = new Promise<void>((resolve) => {
+      started.fleet.patients = () => {
+        resolve();
+        return new Promise((answer) => {
+          finish = () => {
+            answer([]);
+          };
+        });
+      };
+    });
+    const body = JSON.stringify({ token: TOKENS.viewer });
+    const headers = { 'content-type': 'application/json' };
+    const url = `${started.server.url}/api/v1`;
+    const session = await fetch(`${url}/session`, { method: 'POST', headers, body });
+    const cookie = session.headers.get('set-cookie')?.split(';')[0] ?? '';
+    const answer = fetch(`${url}/patients`, { headers: { cookie } });
+    await reached;
+    return {
+      ...{ ...started, answer },
+      finish: () => {
+        finish();
+      },
+    };
+  };
+
+  test('lets a request finish', async () => {
+    const { server, answer, finish } = await slowly();
+    const drained = server.drain(60_000);
+    finish();
+    expect((await answer).status).toBe(200);
+    await drained;
+  });
+
+  test('but for so long only', async () => {
+    const { server, answer } = await slowly();
+    const failed = expect(answer).rejects.toThrow();
+    await server.drain(0);
+    await failed;
+  });
+});
+
 test('the end: streams end, and nobody waits for connections that are open', async () => {
   const { server } = await start();
   const body = JSON.stringify({ token: TOKENS.viewer });
