@@ -3,7 +3,7 @@ import { MAX_LEVEL } from '@duoveil/common/encoding';
 import type { AlarmPolicy, LevelRule } from './alarm.js';
 
 /** Rules unless told otherwise; docs/alarms.md has what they were chosen by. */
-export const DEFAULT_ALARM_RULES = '1:20/30,3:5/10';
+export const DEFAULT_ALARM_RULES = '1:45/60,3:20/30';
 
 /** Scored samples that a rule may look back on at most. */
 export const MAX_RULE_SAMPLES = 4_096;
