@@ -11,6 +11,7 @@ import {
   parseAlarmRules,
 } from './alarms/policy.js';
 import { httpSettings } from './http/settings.js';
+import { webhookSettings } from './outlets/settings.js';
 import { keepStoreKey, parsePostgresUrl, parseStoreKey } from './store/index.js';
 import type { StoreLocation, StoreOptions } from './store/index.js';
 
@@ -82,6 +83,7 @@ export const spSettings = z.strictObject({
     .default(3_000)
     .describe('how long a patient stays with a service provider that is gone, in milliseconds'),
   ...alarmSettings,
+  ...webhookSettings,
   ...httpSettings,
 });
 

@@ -62,6 +62,8 @@ import { httpOptions } from './http/settings.js';
 import { Monitors } from './monitor/monitors.js';
 import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
+import { Outlet } from './outlets/outlet.js';
+import { webhookOf } from './outlets/settings.js';
 import { openStore } from './store/index.js';
 
 /** Largest message either way: 32 blinded operations at 8,192 bits stay well below. */
@@ -74,6 +76,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const telemetry = await startTelemetry('sp', settings, logger);
   const http = httpOptions(settings);
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
+  const send = webhookOf(settings, systemClock);
   const where = await storeSettings(settings);
   const tls = await openTls('sp', settings, logger);
   const httpFiles = http && (await openHttpFiles(http, logger));
@@ -118,10 +121,12 @@ export async function serve(settings: SpSettings): Promise<void> {
     stop: stop.signal,
   };
   const view = new FleetView(store, () => systemClock.now());
+  const outlet = send && new Outlet({ send, sleep: systemSleep, logger, stop: stop.signal });
   const monitors = new Monitors({
     store,
     alarms: alarmPolicyOf(settings),
     observer: view,
+    outlet,
     suiteOf: (patient) =>
       patient.policy.suite === 'packed'
         ? new PackedSuite(packed, patient)
@@ -210,6 +215,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   await Promise.all([server.drain(settings.graceMs), operatorsServer?.drain(settings.graceMs)]);
   stop.abort();
   await monitors.stopped();
+  await outlet?.stopped();
   csp.close();
   tls.close();
   await store.close();

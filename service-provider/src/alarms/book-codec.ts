@@ -2,8 +2,9 @@ import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 import { z } from 'zod';
 
-import type { Alarm, AlarmCause } from './alarm.js';
+import type { Alarm, AlarmCause, AlarmId } from './alarm.js';
 import { alarmId, alarmNumber, type AlarmBook } from './book.js';
+import type { AlarmState } from './telling.js';
 
 /** A book as bytes is as long as the next multiple of this: its length does not tell what is in it. */
 export const BOOK_STEP_BYTES = 16_384;
@@ -24,6 +25,15 @@ const alarm = z.tuple([
   ...[z.int(), cause, z.int(), moment, moment.nullable(), act.nullable(), moment.nullable()],
   z.boolean(),
 ] as const);
+/** States are numbers in the store: their places in here. */
+const STATES: readonly AlarmState[] = [
+  ...(['active-unacknowledged', 'active-acknowledged', 'active-escalated'] as const),
+  ...(['cleared-unacknowledged', 'cleared-acknowledged', 'cleared-escalated'] as const),
+];
+const state = z
+  .int()
+  .min(0)
+  .max(STATES.length - 1);
 const bookSchema = z.strictObject({
   version: z.literal(VERSION),
   next: z.int(),
@@ -34,6 +44,8 @@ const bookSchema = z.strictObject({
   relearning: z
     .tuple([z.int().nullable(), z.enum(['policy', 'operator']), z.string().nullable(), moment])
     .nullable(),
+  /** Numbers of alarms and states. */
+  told: z.array(z.tuple([z.int(), state])).nullable(),
 });
 
 /** A book as bytes, padded; the inverse is {@link decodeBook}. */
@@ -48,6 +60,9 @@ export function encodeBook(book: AlarmBook): Buffer {
       : null,
     relearning: relearning
       ? [relearning.after ?? null, relearning.reason, relearning.by ?? null, ms(relearning.at)]
+      : null,
+    told: book.told
+      ? [...book.told].map(([id, last]) => [alarmNumber(id), STATES.indexOf(last)])
       : null,
   };
   const json = Buffer.from(JSON.stringify(content), 'utf8');
@@ -67,7 +82,7 @@ export function decodeBook(bytes: Buffer, patient: PatientId): AlarmBook {
   if (!content.success) {
     throw duoveilError('STORAGE_FAILED', 'the store holds a book of alarms of an unknown form');
   }
-  const { next, alarms, suppression, relearning } = content.data;
+  const { next, alarms, suppression, relearning, told } = content.data;
   return {
     next,
     alarms: alarms.map((one) => decodeAlarm(one, patient)),
@@ -82,7 +97,15 @@ export function decodeBook(bytes: Buffer, patient: PatientId): AlarmBook {
           at: relearning[3],
         }
       : undefined,
+    told: told
+      ? new Map(told.flatMap(([number, last]) => toldEntry(alarmId(patient, number), last)))
+      : undefined,
   };
+}
+
+function toldEntry(id: AlarmId, last: number): [AlarmId, AlarmState][] {
+  const known = STATES[last];
+  return known === undefined ? [] : [[id, known]];
 }
 
 function encodeAlarm(one: Alarm): z.input<typeof alarm> {

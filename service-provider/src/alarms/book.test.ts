@@ -21,6 +21,7 @@ import {
   type AlarmBook,
 } from './book.js';
 import { BOOK_STEP_BYTES, decodeBook, encodeBook } from './book-codec.js';
+import { toldOf } from './telling.js';
 
 const patient = parsePatientId('ward.7-a', 'patient');
 const at = (seconds: number): Date => new Date(1_767_225_600_000 + seconds * 1000);
@@ -155,7 +156,9 @@ describe('a book as bytes', () => {
       book = escalated(raise(book, 1_000_000 + i), 0, at(1_000_000 + i));
       book = acknowledged(book, alarmId(patient, i), { by: 'alice.operator', at: at(i) });
       book = cleared(book, () => true, at(1_000_000 + i));
+      book = toldOf(book, alarmId(patient, i), 'cleared-acknowledged');
     }
+    expect(decodeBook(encodeBook(book), patient)).toEqual(book);
     expect(encodeBook(book)).toHaveLength(BOOK_STEP_BYTES);
     expect(encodeBook(EMPTY_BOOK)).toHaveLength(BOOK_STEP_BYTES);
   });

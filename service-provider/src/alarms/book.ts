@@ -5,6 +5,7 @@
 import type { PatientId } from '@duoveil/common/runtime';
 
 import type { Act, Alarm, AlarmCause, AlarmId, Suppression } from './alarm.js';
+import type { Told } from './telling.js';
 
 /** Learn from the samples above a sequence number only. */
 export interface Relearning {
@@ -25,6 +26,8 @@ export interface AlarmBook {
   readonly suppression: Suppression | undefined;
   /** The last one that was asked for. */
   readonly relearning: Relearning | undefined;
+  /** What an outlet was told; undefined where there is none. */
+  readonly told: Told | undefined;
 }
 
 /** What becomes of a book. Done again on a newer one where somebody else was quicker. */
@@ -39,6 +42,7 @@ export const EMPTY_BOOK: AlarmBook = {
   next: 1,
   suppression: undefined,
   relearning: undefined,
+  told: undefined,
 };
 
 /** The name of a patient's alarm. */

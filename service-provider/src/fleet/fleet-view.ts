@@ -76,7 +76,9 @@ export class FleetView implements MonitorObserver {
   changed({ patient, before, book, order }: ChangedBook): void {
     const entry = this.#entries.get(patient);
     if (entry !== undefined && order > entry.kept.order) entry.kept = { book, order };
-    this.#publish(patient, changedAlarms(before, book));
+    const changed = changedAlarms(before, book);
+    const asked = before.suppression !== book.suppression || before.relearning !== book.relearning;
+    if (asked || changed.length > 0) this.#publish(patient, changed);
   }
 
   news(patient: PatientId | undefined, news: News): void {

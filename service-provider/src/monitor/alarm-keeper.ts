@@ -1,9 +1,11 @@
 import type { Bell, Clock, PatientId } from '@duoveil/common/runtime';
 
-import type { AlarmPolicy } from '../alarms/alarm.js';
+import type { Alarm, AlarmPolicy } from '../alarms/alarm.js';
+import type { AlarmOutlet, AlarmSource } from '../outlets/outlet.js';
 import { EMPTY_BOOK, settled, type BookChange, type Relearning } from '../alarms/book.js';
 import { judge } from '../alarms/judgement.js';
 import { observationOf, Persistence, type Observation } from '../alarms/persistence.js';
+import { silenced, stateOf, telling, toldOf, untold } from '../alarms/telling.js';
 import { due } from '../alarms/timing.js';
 import type { LevelPoint } from '../fleet/fleet.js';
 import type { ChangedBook, Decision, KeptBook, Lease, Store, TimedSample } from '../store/index.js';
@@ -19,13 +21,15 @@ export interface KeeperEnvironment {
   /** Rung when somebody else has changed the patient's book. */
   readonly books: Bell;
   readonly observer: MonitorObserver | undefined;
+  /** Told of the alarms; undefined for nobody. */
+  readonly outlet: AlarmOutlet | undefined;
 }
 
 /**
  * Raises and clears the alarms of a patient who is watched here. What it goes by follows from the
  * store; what it writes goes there in the same transaction as the decision that it follows from.
  */
-export class AlarmKeeper {
+export class AlarmKeeper implements AlarmSource {
   readonly #environment: KeeperEnvironment;
   readonly #patient: PatientId;
   readonly #watchedSince: Date;
@@ -38,6 +42,7 @@ export class AlarmKeeper {
   #lastSeen: Date | undefined;
   #restored = false;
   #ticking = false;
+  #closed = false;
 
   constructor(environment: KeeperEnvironment) {
     this.#environment = environment;
@@ -68,7 +73,23 @@ export class AlarmKeeper {
     this.#lastSeen ??= arrived;
     await this.reload();
     if (this.#isUnsettled) await this.#write((book) => settled(book, decided));
+    const tells = this.#environment.outlet !== undefined;
+    if (tells !== (this.#kept.book.told !== undefined))
+      await this.#write(tells ? telling : silenced);
     this.#restored = true;
+  }
+
+  /** The patient is watched here no longer. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  untold(): readonly Alarm[] {
+    return this.#closed ? [] : untold(this.#kept.book);
+  }
+
+  async told(alarm: Alarm): Promise<void> {
+    await this.#write((book) => toldOf(book, alarm.id, stateOf(alarm)));
   }
 
   /**
@@ -161,7 +182,9 @@ export class AlarmKeeper {
 
   /** Several may come at the same time: the newest stays. */
   #adopt(kept: KeptBook): void {
-    if (kept.order > this.#kept.order) this.#kept = kept;
+    if (kept.order <= this.#kept.order) return;
+    this.#kept = kept;
+    if (this.untold().length > 0) this.#environment.outlet?.offer(this);
   }
 
   /** The last observations, as far back as the rules look. */

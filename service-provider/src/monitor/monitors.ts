@@ -8,6 +8,7 @@ import {
 
 import type { AlarmPolicy } from '../alarms/alarm.js';
 import { elsewhere, type Lease, type Store } from '../store/index.js';
+import type { AlarmOutlet } from '../outlets/outlet.js';
 import { AlarmKeeper } from './alarm-keeper.js';
 import { Backlog } from './backlog.js';
 import type { MonitorObserver } from './observer.js';
@@ -38,6 +39,8 @@ export interface MonitorsOptions {
   readonly alarms: AlarmPolicy;
   /** Told what is done; may be left out. */
   readonly observer?: MonitorObserver;
+  /** Told of alarms; may be left out. */
+  readonly outlet?: AlarmOutlet | undefined;
   readonly clock: Clock;
   readonly sleep: Sleep;
   readonly logger: Logger;
@@ -206,11 +209,11 @@ export class Monitors {
   }
 
   #run(watched: Watched, lease: Lease): Running {
-    const { store, clock, sleep, logger, observer } = this.#options;
+    const { store, clock, sleep, logger, observer, outlet } = this.#options;
     const { patient, suite, arrivals, progress, books } = watched;
     const backlog = new Backlog(clock);
     const policy = this.#options.alarms;
-    const alarms = new AlarmKeeper({ lease, store, clock, policy, books, observer });
+    const alarms = new AlarmKeeper({ lease, store, clock, policy, books, observer, outlet });
     const monitor = new PatientMonitor(patient, suite, {
       lease,
       store,
@@ -233,6 +236,7 @@ export class Monitors {
   }
 
   #leave(patient: PatientId): void {
+    this.#running.get(patient)?.alarms.close();
     this.#running.delete(patient);
     this.#options.observer?.left(patient);
   }

@@ -115,7 +115,8 @@ async function run(
   const { alarms = alarmPolicy(), books = new Bell() } = options;
   const [arrivals, progress] = [new Bell(), new Bell()];
   lease ??= await leaseOf(store);
-  const keeping = { lease, store, clock: systemClock, policy: alarms, books, observer: undefined };
+  const nobody = { observer: undefined, outlet: undefined };
+  const keeping = { lease, store, clock: systemClock, policy: alarms, books, ...nobody };
   const environment = {
     lease,
     store,
