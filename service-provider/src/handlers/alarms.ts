@@ -42,7 +42,7 @@ export async function listAlarms(
   return { alarms: (await fleet.alarms(filter, limit)).map(wireAlarm) };
 }
 
-/** Alarms as they change. */
+/** Alarms as they change; first none, which says that from then on none is missed. */
 export async function* watchAlarms(
   fleet: Fleet,
   request: WatchAlarmsRequest,
@@ -51,6 +51,7 @@ export async function* watchAlarms(
   const patient = optionalPatient(request.patientId);
   const changes = fleet.changes(context.signal);
   if (patient !== undefined) await fleet.patient(patient);
+  yield { alarms: [] };
   for await (const { summary, changed } of changes) {
     if (patient !== undefined && summary.patient !== patient) continue;
     if (changed.length > 0) yield { alarms: changed.map(wireAlarm) };

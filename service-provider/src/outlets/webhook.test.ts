@@ -112,7 +112,7 @@ async function change(keeper: AlarmKeeper | undefined, ...changes: BookChange[])
   await keeper?.reload();
 }
 const raise =
-  (seconds: number, cause = level): BookChange =>
+  (seconds: number, cause: AlarmCause = level): BookChange =>
   (book) =>
     raised(book, { patient: PATIENT, cause, sequence: seconds, at: at(seconds) });
 const clear: BookChange = (book) => cleared(book, () => true, at(60));

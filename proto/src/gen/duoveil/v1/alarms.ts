@@ -1402,8 +1402,8 @@ export const AlarmServiceService = {
     responseDeserialize: (value: Buffer): ListAlarmsResponse => ListAlarmsResponse.decode(value),
   },
   /**
-   * Alarms as they are raised, cleared, acknowledged or escalated, from the call on. The stream stays
-   * open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
+   * Alarms as they are raised, cleared, acknowledged or escalated. The first response has none: what
+   * changes after it is told. The stream stays open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
    */
   watchAlarms: {
     path: "/duoveil.v1.AlarmService/WatchAlarms" as const,
@@ -1468,8 +1468,8 @@ export interface AlarmServiceServer extends UntypedServiceImplementation {
   /** The alarms that are kept, the last one first. */
   listAlarms: handleUnaryCall<ListAlarmsRequest, ListAlarmsResponse>;
   /**
-   * Alarms as they are raised, cleared, acknowledged or escalated, from the call on. The stream stays
-   * open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
+   * Alarms as they are raised, cleared, acknowledged or escalated. The first response has none: what
+   * changes after it is told. The stream stays open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
    */
   watchAlarms: handleServerStreamingCall<WatchAlarmsRequest, WatchAlarmsResponse>;
   /** Acknowledges alarms: all of them or none. One that is acknowledged already stays as it is. */
@@ -1500,8 +1500,8 @@ export interface AlarmServiceClient extends Client {
     callback: (error: ServiceError | null, response: ListAlarmsResponse) => void,
   ): ClientUnaryCall;
   /**
-   * Alarms as they are raised, cleared, acknowledged or escalated, from the call on. The stream stays
-   * open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
+   * Alarms as they are raised, cleared, acknowledged or escalated. The first response has none: what
+   * changes after it is told. The stream stays open until the caller cancels it or the SP goes down. A slow caller is told an alarm's last state.
    */
   watchAlarms(request: WatchAlarmsRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchAlarmsResponse>;
   watchAlarms(
