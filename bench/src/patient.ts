@@ -16,8 +16,8 @@ import {
 } from '@duoveil/common/runtime';
 import type { BidiCall, Connection } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
-import { enrol, SampleEncoder, watchDecisions } from '@duoveil/gateway';
-import type { DecisionEvent, GatewayState } from '@duoveil/gateway';
+import { enrol, SampleEncoder, watchDecisions } from '@duoveil/gateway/parts';
+import type { DecisionEvent, GatewayState } from '@duoveil/gateway/parts';
 import type { Servers } from '@duoveil/harness/parties';
 import { simulate } from '@duoveil/harness/simulation';
 import { IngestRequest, IngestServiceService } from '@duoveil/proto';

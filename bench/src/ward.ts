@@ -1,6 +1,6 @@
 /** Patients who stream in real time, each sample timed from its gateway to its decision and back. */
 import { systemSleep } from '@duoveil/common/runtime';
-import type { DecisionEvent } from '@duoveil/gateway';
+import type { DecisionEvent } from '@duoveil/gateway/parts';
 
 import type { Patient } from './patient.js';
 

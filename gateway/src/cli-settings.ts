@@ -71,6 +71,16 @@ const all = {
 
 const connected = { ...all, sp: path, tls: path, state: path };
 
+const { passphrase: _secret, ...withoutPassphrase } = connected;
+
+/** Settings of `init`; the passphrase stays where it is. */
+export const initSettings = z.object({
+  ...withoutPassphrase,
+  parametersDigest: z.string(),
+  passphraseFile: path.optional(),
+  generateKeyFile: path.optional(),
+});
+
 /** Settings of `enrol`. */
 export const enrolSettings = z.object({ ...connected, parametersDigest: z.string() });
 
@@ -102,6 +112,10 @@ const descriptions = {
   keyFile: [
     '--key-file <file>',
     "file with a 32-byte key that seals the patient's keys, instead of a passphrase",
+  ],
+  generateKeyFile: [
+    '--generate-key-file <file>',
+    'write such a key file, new and random, for the owner alone',
   ],
   insecureKeyBits: [
     '--insecure-key-bits',

@@ -108,7 +108,7 @@ describe('duoveil gateway', () => {
     const status = await gateway(['status', '--state', state, '--json']);
     expect(JSON.parse(status.stdout[0] ?? '')).toMatchObject({
       patient: 'patient-1',
-      secretKey: 'sealed',
+      secretKey: 'sealed with a key',
       keyBits: 512,
       channels: ['HR', 'SpO2'],
       window: 4,

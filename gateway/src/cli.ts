@@ -2,23 +2,16 @@
 import { parseParametersDigest } from '@duoveil/common/bcp';
 import { THRESHOLD_SCALE } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
-import { loadEngine } from '@duoveil/common/modular';
-import type { EngineChoice, ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
-import {
-  connect,
-  createLogger,
-  LiveTls,
-  startTelemetry,
-  untilStopped,
-} from '@duoveil/common/runtime';
-import type { Connection, Logger, LogLevel, PatientId, StopReason } from '@duoveil/common/runtime';
+import { createLogger, startTelemetry, untilStopped } from '@duoveil/common/runtime';
+import type { Logger, LogLevel, StopReason } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 import type { z } from 'zod';
 
 import { readClocks } from './clock-file.js';
 import {
   enrolSettings,
+  initSettings,
   statisticsSettings,
   statusSettings,
   streamSettings,
@@ -26,14 +19,16 @@ import {
 } from './cli-settings.js';
 import { enrol } from './enrol.js';
 import { jsonSummary, readableStatistics, readableSummary } from './format.js';
+import { initialise } from './init.js';
 import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 import { writeLine } from './output.js';
+import { openParty, requirePatient } from './party.js';
 import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
 import { selectSource, STANDARD_INPUT } from './sources/index.js';
 import { peekProgress } from './spool-file.js';
 import { openSpool } from './spool-key.js';
 import { stateFiles } from './state-files.js';
-import { hasSecretKey, readSecretKey, requireState } from './state.js';
+import { readSecretKey, requireState, secretKeySealing } from './state.js';
 import { fetchStatistics } from './statistics.js';
 import { stream } from './stream.js';
 
@@ -43,12 +38,28 @@ export function gatewayCommand(): Command {
     .description("the gateway: holds a patient's key, encrypts vital signs and streams them")
     .addHelpText(
       'after',
-      '\nA gateway serves one patient. Enrol the patient once, then stream:\n' +
-        '  $ duoveil gateway enrol --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
-        '      --parameters-digest <hex> --passphrase-file secret.txt\n' +
-        '  $ duoveil gateway stream --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
-        '      --passphrase-file secret.txt --input vitals.csv\n',
+      '\nA gateway serves one patient. Write its settings down, enrol the patient once, then stream:\n' +
+        '  $ duoveil gateway init --sp sp.example:7002 --tls tls/ --state ward-7/ \\\n' +
+        '      --parameters-digest <hex> --generate-key-file ward-7.key\n' +
+        '  $ duoveil gateway enrol --config ward-7/gateway.yaml\n' +
+        '  $ duoveil gateway stream --config ward-7/gateway.yaml --input vitals.csv\n',
     );
+  withGatewaySettings(
+    gateway.command('init'),
+    [
+      ...(['sp', 'tls', 'state', 'parametersDigest'] as const),
+      ...(['generateKeyFile', 'keyFile', 'passphraseFile', 'input', 'logLevel'] as const),
+    ],
+    initSettings,
+    runInit,
+  )
+    .summary('make a state directory with a settings file for the other commands')
+    .description(
+      'Looks at the certificate and the files that the gateway is to use, makes the state directory and ' +
+        'writes a settings file, gateway.yaml, into it, with comments. The other commands take it as ' +
+        '--config. It talks to nobody, and overwrites nothing.',
+    )
+    .addHelpText('after', HELP_ON_SETTINGS);
   addMonitoringOptions(
     withGatewaySettings(
       gateway.command('enrol'),
@@ -125,10 +136,18 @@ const HELP_ON_SETTINGS =
   'the file of --config; the command line comes first, then the environment, then the file.\n' +
   '\nExit status: 0 done; 2 the input or an option is wrong; 1 anything else.\n';
 
+async function runInit(settings: z.output<typeof initSettings>): Promise<void> {
+  const logger = loggerOf(settings);
+  const made = await initialise({ ...settings, random: systemRandom, logger });
+  await writeLine(`the gateway of ${made.patient} is set up; its settings are in ${made.settings}`);
+  await writeLine('look through them, then enrol the patient:');
+  await writeLine(`  duoveil gateway enrol --config ${made.settings}`);
+}
+
 async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void> {
   const pinned = parseParametersDigest(settings.parametersDigest, '--parameters-digest');
   const { schema, policy } = await parseMonitoringOptions(settings);
-  const party = await openParty(settings);
+  const party = await openParty({ ...settings, logger: loggerOf(settings) });
   try {
     const { state, newKey } = await whileNotStopped((signal) =>
       enrol({
@@ -155,7 +174,7 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   const state = await requireState(settings.state);
   const selected = selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);
-  const party = await openParty(settings);
+  const party = await openParty({ ...settings, logger: loggerOf(settings) });
   const telemetry = await startTelemetry('gateway', settings, party.logger);
   try {
     requirePatient(state.patient, party.patient, settings.state);
@@ -197,7 +216,7 @@ async function runStatistics(settings: z.output<typeof statisticsSettings>): Pro
       path: 'state',
     });
   }
-  const party = await openParty(settings);
+  const party = await openParty({ ...settings, logger: loggerOf(settings) });
   try {
     requirePatient(patient, party.patient, settings.state);
     const statistics = await fetchStatistics(party.connection, state, secretKey, party.engine);
@@ -210,10 +229,11 @@ async function runStatistics(settings: z.output<typeof statisticsSettings>): Pro
 
 async function runStatus(settings: z.output<typeof statusSettings>): Promise<void> {
   const { patient, trustDomain, parameters, schema, policy } = await requireState(settings.state);
+  const sealedWith = await secretKeySealing(settings.state);
   const status = {
     patient,
     trustDomain,
-    secretKey: (await hasSecretKey(settings.state)) ? 'sealed' : 'missing',
+    secretKey: sealedWith === undefined ? 'missing' : `sealed with a ${sealedWith}`,
     parametersDigest: parameters.digest,
     keyBits: parameters.bits,
     channels: schema.channels.map(({ name }) => name),
@@ -253,48 +273,8 @@ function spoolStatus(file: string): Readonly<Record<string, number | string | un
   };
 }
 
-/** What talks to the service provider in the patient's name. */
-interface Party {
-  readonly patient: PatientId;
-  readonly trustDomain: string;
-  readonly connection: Connection;
-  readonly engine: ModularEngine;
-  readonly logger: Logger;
-  close(): Promise<void>;
-}
-
-async function openParty(settings: {
-  readonly sp: string;
-  readonly tls: string;
-  readonly engine: EngineChoice;
-  readonly logLevel: LogLevel;
-}): Promise<Party> {
-  const logger = createLogger({ service: 'gateway', level: settings.logLevel });
-  const tls = await LiveTls.open({ directory: settings.tls, role: 'gateway', logger });
-  const { identity } = tls;
-  const connection = connect({ address: settings.sp, tls, expectRole: 'sp' });
-  const engine = loadEngine(settings.engine);
-  return {
-    patient: identity.patient,
-    trustDomain: identity.trustDomain,
-    connection,
-    engine,
-    logger,
-    close: async () => {
-      connection.close();
-      tls.close();
-      await engine.close();
-    },
-  };
-}
-
-function requirePatient(enrolled: PatientId, named: PatientId, directory: string): void {
-  if (enrolled === named) return;
-  throw duoveilError(
-    'CONFIG_INVALID',
-    `--state: ${directory} belongs to ${enrolled}, but the certificate of --tls names ${named}`,
-    { path: 'state' },
-  );
+function loggerOf({ logLevel }: { readonly logLevel: LogLevel }): Logger {
+  return createLogger({ service: 'gateway', level: logLevel });
 }
 
 /**

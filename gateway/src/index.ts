@@ -1,32 +1,20 @@
-/** The gateway as a library: enrol a patient, stream a recording, watch decisions. */
-export { checkRecording } from './check-recording.js';
-export type { RecordingCount } from './check-recording.js';
-export { watchDecisions } from './decisions.js';
-export type { DecisionEvent, Outcome, Statistic, WatchOptions } from './decisions.js';
-export { enrol } from './enrol.js';
-export type { Enrolled, EnrolOptions } from './enrol.js';
-export { jsonLine, jsonSummary, readableLine, readableSummary } from './format.js';
-export { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
-export type { Monitoring, MonitoringValues } from './monitoring-options.js';
-export { writeLine } from './output.js';
-export type { RowEvent, RunEvent, RunSummary, TrainedEvent } from './run-events.js';
-export { runRecording } from './run-recording.js';
-export type { RecordingOptions } from './run-recording.js';
-export { sampleBytes, SampleEncoder } from './sample.js';
-export type { PlainSample } from './sample.js';
-export { sealingSecret } from './sealing-secret.js';
-export type { SealingSettings } from './sealing-secret.js';
-export { csvSource } from './sources/index.js';
-export type { CsvOptions, Source, SourceRow } from './sources/index.js';
-export { Spool } from './spool.js';
-export type { SpoolBounds, SpooledSample, SpoolOptions } from './spool.js';
-export { openSpool } from './spool-key.js';
-export type { OpenSpoolOptions } from './spool-key.js';
-export { hasSecretKey, readSecretKey, readState, requireState, writeState } from './state.js';
-export type { GatewayState } from './state.js';
-export { stateFiles } from './state-files.js';
-export type { StateFiles } from './state-files.js';
-export { fetchStatistics } from './statistics.js';
+/**
+ * The gateway as a library: {@link connect}, and then enrol, send, and be told what was decided.
+ *
+ * @packageDocumentation
+ */
+export { isDuoveilError } from '@duoveil/common/errors';
+export type { DuoveilError, ErrorCode, ErrorDetails, NoDetails } from '@duoveil/common/errors';
+export type { EngineChoice } from '@duoveil/common/modular';
+export type { LogLevel, PatientId } from '@duoveil/common/runtime';
+export type { Outcome, Statistic } from './decisions.js';
+export type { MonitoringValues } from './monitoring-options.js';
+export { connect, Gateway } from './sdk/gateway.js';
+export type {
+  ConnectOptions,
+  Decision,
+  DecisionsOptions,
+  EnrolmentOptions,
+} from './sdk/gateway.js';
+export type { VitalSigns } from './sdk/outbox.js';
 export type { BaselineStatistics } from './statistics.js';
-export { runUplink } from './uplink.js';
-export type { UplinkOptions } from './uplink.js';

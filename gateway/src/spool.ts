@@ -193,6 +193,11 @@ export class Spool {
     await this.#bell.until(() => this.#last >= sequence, signal);
   }
 
+  /** Waits until everything that was put is acknowledged. */
+  async untilEmpty(signal: AbortSignal): Promise<void> {
+    await this.#bell.until(() => this.size === 0, signal);
+  }
+
   /** Writes down what was acknowledged, and closes. */
   close(): void {
     this.#flush();

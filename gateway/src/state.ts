@@ -163,9 +163,18 @@ export async function writeSecretKey(
   }
 }
 
-/** Does the directory hold a sealed secret key? */
-export async function hasSecretKey(directory: string): Promise<boolean> {
-  return isThere(stateFiles(directory).secretKey);
+/**
+ * What the directory's secret key is sealed with; undefined where it holds none.
+ * @throws CONFIG_INVALID where the file is damaged
+ */
+export async function secretKeySealing(
+  directory: string,
+): Promise<'passphrase' | 'key' | undefined> {
+  const { secretKey } = stateFiles(directory);
+  if (!(await isThere(secretKey))) return undefined;
+  const form = z.object({ kdf: z.object({ name: z.string() }) });
+  const { kdf } = await readJsonFile(secretKey, form, 'state');
+  return kdf.name === 'scrypt' ? 'passphrase' : 'key';
 }
 
 function sealingContext(patient: PatientId): string {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { systemRandom } from '@duoveil/common/random';
 import { silentLogger } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
-import { runUplink, Spool } from '@duoveil/gateway';
+import { runUplink, Spool } from '@duoveil/gateway/parts';
 import { IngestRequest } from '@duoveil/proto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 

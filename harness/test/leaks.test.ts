@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { parseSchema, quantiseRow, scaledThreshold } from '@duoveil/common/encoding';
 import type { Schema } from '@duoveil/common/encoding';
 import { Secret as Sealed } from '@duoveil/common/secret';
-import { readSecretKey } from '@duoveil/gateway';
+import { readSecretKey } from '@duoveil/gateway/parts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { replay } from '../src/oracle/index.js';

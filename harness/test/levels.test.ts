@@ -20,7 +20,7 @@ import {
   toNumber,
 } from '@duoveil/common/encoding';
 import { parsePatientId } from '@duoveil/common/runtime';
-import { csvSource } from '@duoveil/gateway';
+import { csvSource } from '@duoveil/gateway/parts';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { replay } from '../src/oracle/index.js';

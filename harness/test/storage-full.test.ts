@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parsePatientId, silentLogger, systemSleep } from '@duoveil/common/runtime';
 import { systemRandom } from '@duoveil/common/random';
 import { Secret } from '@duoveil/common/secret';
-import { runUplink, Spool } from '@duoveil/gateway';
+import { runUplink, Spool } from '@duoveil/gateway/parts';
 import { IngestRequest } from '@duoveil/proto';
 
 import { Deployment, identity, PATIENT } from './support/deployment.js';

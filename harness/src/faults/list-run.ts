@@ -14,7 +14,7 @@ import {
   type PatientId,
   type Tls,
 } from '@duoveil/common/runtime';
-import { enrol, type Spool } from '@duoveil/gateway';
+import { enrol, type Spool } from '@duoveil/gateway/parts';
 
 import type { FaultCounts } from './fault-counts.js';
 import type { GatewayCertificate, GatewayCertificates } from './gateway-certificates.js';

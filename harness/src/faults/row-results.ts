@@ -1,5 +1,5 @@
 /** What becomes of each row: as the oracle has it, as a gateway is told, as the store keeps it. */
-import type { RunEvent } from '@duoveil/gateway';
+import type { RunEvent } from '@duoveil/gateway/parts';
 
 import { replay, type ReplayResult } from '../oracle/index.js';
 import { levelOf } from '../run/compare.js';

@@ -17,7 +17,7 @@ import {
   type Source,
   type SourceRow,
   type Spool,
-} from '@duoveil/gateway';
+} from '@duoveil/gateway/parts';
 
 import { SEALING_KEY } from './sealing-key.js';
 

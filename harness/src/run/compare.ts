@@ -1,5 +1,5 @@
 import { isOutlier, type Rational } from '@duoveil/common/encoding';
-import { csvSource, type SourceRow } from '@duoveil/gateway';
+import { csvSource, type SourceRow } from '@duoveil/gateway/parts';
 
 import { replay, type ReplayResult } from '../oracle/index.js';
 import { isScored, type RowEvent } from './events.js';

@@ -9,7 +9,7 @@ import {
   parseMonitoringOptions,
   type Monitoring,
   type MonitoringValues,
-} from '@duoveil/gateway';
+} from '@duoveil/gateway/parts';
 import { Option, type Command } from 'commander';
 
 /** What to run. */

@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 
 import { duoveilError } from '@duoveil/common/errors';
 import { abortReason, parsePatientId } from '@duoveil/common/runtime';
-import { checkRecording, csvSource } from '@duoveil/gateway';
+import { checkRecording, csvSource } from '@duoveil/gateway/parts';
 
 import { engineArguments, Servers } from '../parties/servers.js';
 import { Supervised } from '../parties/supervised.js';

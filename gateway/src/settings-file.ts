@@ -1,0 +1,60 @@
+/** The settings file that `duoveil gateway init` writes: what was given, and what may be set besides. */
+import { resolve } from 'node:path';
+
+import { DEFAULT_CHANNELS, DEFAULT_WINDOW } from '@duoveil/common/encoding';
+import type { PatientId } from '@duoveil/common/runtime';
+
+/** What is known when the file is written. */
+export interface KnownSettings {
+  readonly patient: PatientId;
+  readonly sp: string;
+  readonly tls: string;
+  /** An absolute path. */
+  readonly state: string;
+  readonly parametersDigest: string;
+  readonly sealing: { readonly setting: string; readonly file: string };
+  readonly input?: string | undefined;
+}
+
+/** The file's text: YAML, each setting named as its option. */
+export function settingsFile(known: KnownSettings): string {
+  const { patient, sp, tls, state, parametersDigest, sealing, input } = known;
+  const channels = DEFAULT_CHANNELS.map(({ name }) => name).join(', ');
+  return `# The gateway of ${patient}: settings of enrol, stream, status and statistics.
+# Every option of these commands may stand here under its name: --spool-max-bytes as spoolMaxBytes.
+
+# Where the service provider listens. Its certificate must name this host.
+sp: ${quoted(sp)}
+
+# Directory with ca.crt, tls.crt and tls.key. The certificate names the patient.
+tls: ${quoted(resolve(tls))}
+
+# This patient's own directory: enrolment, sealed keys, samples on their way.
+state: ${quoted(state)}
+
+# The only parameters to accept, as the crypto service provider published them.
+parametersDigest: ${quoted(parametersDigest)}
+
+# What seals the patient's keys. Whoever has this file and the state directory can read the patient's
+# data: keep it out of backups of that directory, and readable for the gateway only.
+${sealing.setting}: ${quoted(sealing.file)}
+
+# What is monitored, and how. It cannot be changed once the patient is enrolled.
+# channels: [${channels}]
+# window: ${DEFAULT_WINDOW}
+# baseline: fixed
+
+# What is streamed.
+${input === undefined ? '# input: /path/to/readings.csv' : `input: ${quoted(resolve(input))}`}
+# realtime: true
+
+# The most that waits on disk while the service provider cannot be reached.
+# spoolMaxSamples: 86400
+# spoolMaxBytes: 268435456
+`;
+}
+
+/** A JSON text is a YAML text too, whatever is in it. */
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}
