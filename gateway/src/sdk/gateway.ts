@@ -63,6 +63,8 @@ export type Decision = {
 export interface DecisionsOptions {
   /** The first sequence number; by default 1: all decisions, also those of earlier runs. */
   readonly from?: number | undefined;
+  /** Ends the telling, without an error, once it is aborted. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
@@ -145,14 +147,17 @@ export class Gateway implements AsyncDisposable {
 
   /**
    * The decisions on the patient's samples, in order, each once, for as long as they are asked for. It
-   * ends when the gateway is closed.
+   * ends when the gateway is closed, or the signal is aborted.
    * @throws CONFIG_INVALID where the patient is not enrolled; PEER_MISBEHAVED; UNAUTHENTICATED,
    * PERMISSION_DENIED; whatever may pass is tried again without end
    */
   async *decisions(options: DecisionsOptions = {}): AsyncGenerator<Decision, void> {
     const { from = 1 } = options;
     const { patient, policy } = await this.#state();
-    const { signal } = this.#life;
+    const signal = AbortSignal.any([
+      this.#life.signal,
+      ...(options.signal ? [options.signal] : []),
+    ]);
     const series = { patient, output: policy.output, from, signal, random: systemRandom };
     try {
       for await (const event of watchDecisions({ ...this.#party, ...series })) {
