@@ -5,7 +5,6 @@ import type {
   Alarm,
   FleetChange,
   LevelPoint,
-  LevelRule,
   PatientDetail,
   PatientSummary,
 } from '../src/api/types.js';
@@ -14,9 +13,12 @@ import type {
 const RECENT = 60;
 
 /** A patient that can be written to. */
-interface FakePatient extends Omit<PatientDetail, 'recent' | 'alarms'> {
+interface FakePatient extends Omit<
+  PatientDetail,
+  'recent' | 'alarms' | 'lastSeen' | 'suppression'
+> {
   readonly points: LevelPoint[];
-  suppression: PatientDetail['suppression'];
+  suppression: PatientDetail['suppression'] | undefined;
   state: PatientDetail['state'];
   lastSeen: string | undefined;
   history: Alarm[];
@@ -101,7 +103,7 @@ export class FakeFleet {
     return changed;
   }
 
-  suppress(name: string, suppression: PatientDetail['suppression']): void {
+  suppress(name: string, suppression: PatientDetail['suppression'] | undefined): void {
     const patient = this.#get(name);
     patient.suppression = suppression;
     this.#tell(patient, []);
@@ -149,7 +151,7 @@ export class FakeFleet {
 }
 
 /** A level alarm of the default policy. */
-export const RULES: Readonly<Record<1 | 3, LevelRule>> = {
+export const RULES: Readonly<Record<1 | 3, NonNullable<Alarm['rule']>>> = {
   1: { level: 1, count: 20, of: 30 },
   3: { level: 3, count: 5, of: 10 },
 };
@@ -180,8 +182,10 @@ export function rising(seed: string, onset: number): (index: number) => number {
 function summaryOf(patient: FakePatient): PatientSummary {
   const { points, history, lastSeen, state, highestLevel, suppression, pending } = patient;
   return {
-    ...{ patient: patient.patient, recent: points.slice(-RECENT) },
-    ...{ lastSeen, state, highestLevel, suppression, pending },
+    ...{ patient: patient.patient, recent: points.slice(-RECENT), state, highestLevel },
+    ...(lastSeen !== undefined && { lastSeen }),
+    ...(suppression !== undefined && { suppression }),
+    ...(pending !== undefined && { pending }),
     alarms: history.filter(
       ({ suppressed, clearedAt, acknowledged }) =>
         !suppressed && (clearedAt === undefined || acknowledged === undefined),

@@ -5,8 +5,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import type { SystemState } from '../src/api/system.js';
-import type { FleetChange, Role } from '../src/api/types.js';
+import type { FleetChange, Role, SystemState } from '../src/api/types.js';
 import type { FakeFleet } from './fake-fleet.js';
 
 const SITE = fileURLToPath(new URL('../dist/site/', import.meta.url));

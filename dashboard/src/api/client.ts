@@ -1,6 +1,5 @@
 import { ApiError, errorOf } from './api-error.js';
 import { readEvents } from './event-stream.js';
-import type { SystemState } from './system.js';
 import type {
   Alarm,
   AlarmFilter,
@@ -10,6 +9,7 @@ import type {
   PatientSummary,
   Session,
   SignInOptions,
+  SystemState,
 } from './types.js';
 
 /** Where an operator goes to sign in at the identity provider. */

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks';
 
 import { describeError } from '../api/api-error.js';
-import type { CryptoProviderState, ProviderState, Quantiles, SystemState } from '../api/system.js';
+import type { SystemState } from '../api/types.js';
 import { PageHeading } from '../parts/page-heading.js';
 import { Facts, type Fact } from '../parts/facts.js';
 import { Time } from '../parts/time.js';
@@ -43,7 +43,7 @@ export function SystemPage() {
   );
 }
 
-function Provider({ sp }: { sp: ProviderState }) {
+function Provider({ sp }: { sp: SystemState['sp'] }) {
   return (
     <ServerCard title="Service provider" well={sp.ready} state={sp.ready ? 'Ready' : 'Not ready'}>
       {[
@@ -66,7 +66,7 @@ function Provider({ sp }: { sp: ProviderState }) {
   );
 }
 
-function CryptoProvider({ csp }: { csp: CryptoProviderState }) {
+function CryptoProvider({ csp }: { csp: SystemState['csp'] }) {
   return (
     <ServerCard
       title="Crypto service provider"
@@ -86,14 +86,14 @@ function CryptoProvider({ csp }: { csp: CryptoProviderState }) {
 }
 
 const CSP_STATES: Readonly<
-  Record<CryptoProviderState['state'], { readonly name: string; readonly key: string }>
+  Record<SystemState['csp']['state'], { readonly name: string; readonly key: string }>
 > = {
   ready: { name: 'Ready', key: 'unsealed' },
   sealed: { name: 'Sealed', key: 'sealed: nothing is computed' },
   unreachable: { name: 'Not reachable', key: 'not known' },
 };
 
-function Latency({ quantiles: { p50, p95, p99 } }: { quantiles: Quantiles }) {
+function Latency({ quantiles: { p50, p95, p99 } }: { quantiles: SystemState['sp']['decisionMs'] }) {
   return (
     <>
       {ms(p50)} median, {ms(p95)} p95, {ms(p99)} p99

@@ -6,13 +6,13 @@ export function summary(patient: string, what: Partial<PatientSummary> = {}): Pa
   return { patient, recent: [], state: 'monitoring', highestLevel: 3, alarms: [], ...what };
 }
 
-/** An alarm as a test needs one: of level 3, active and not acknowledged. */
+/** An alarm as a test needs one: of level 3 unless it is of another kind, active and not acknowledged. */
 export function alarm(id: string, what: Partial<Alarm> = {}): Alarm {
   return {
     id,
     patient: id.slice(0, id.lastIndexOf(':')),
     kind: 'level',
-    rule: { level: 3, count: 5, of: 10 },
+    ...(what.kind === undefined && { rule: { level: 3, count: 5, of: 10 } }),
     sequence: 100,
     raisedAt: '2026-01-01T00:00:00.000Z',
     suppressed: false,

@@ -11,7 +11,7 @@ test('whoever needs somebody comes first', () => {
   const inOrder = [
     summary('p-9', { alarms: [alarm('p-9:1')] }),
     summary('p-8', { alarms: [alarm('p-8:1', low)] }),
-    summary('p-7', { alarms: [alarm('p-7:1', { kind: 'silence', rule: undefined })] }),
+    summary('p-7', { alarms: [alarm('p-7:1', { kind: 'silence' })] }),
     summary('p-6', { alarms: [alarm('p-6:1', acknowledged)] }),
     summary('p-5', { alarms: [alarm('p-5:1', cleared)] }),
     summary('p-4', { recent: points([0, 3, 0]) }),
