@@ -110,6 +110,28 @@ describe.runIf(found)("the dashboard's pages", () => {
     await page.getByText('No alarm.').waitFor();
   });
 
+  test('rows come in the order that is shown, for whoever hears them read', async () => {
+    const names = Array.from({ length: 30 }, (_, i) => `patient-${i + 1}`);
+    await page.setViewportSize({ width: 1180, height: 2_000 });
+    await open(many(30));
+    await signIn(page, server.address, 'viewer-token');
+    await rowOf(page, 'patient-30').waitFor();
+    const read = (): Promise<string[]> => page.getByRole('rowheader').allTextContents();
+    for (const worst of ['patient-30', 'patient-7', 'patient-19']) {
+      const { id } = fleet.raise(worst, { kind: 'level', rule: RULES[3] });
+      await rowOf(page, worst).getByText('Level 3').waitFor();
+      expect((await read())[0]).toBe(worst);
+      fleet.change(id, {
+        acknowledged: { by: 'a', at: new Date().toISOString() },
+        clearedAt: new Date().toISOString(),
+      });
+      await rowOf(page, worst).getByText('Level 3').waitFor({ state: 'detached' });
+    }
+    await page.getByLabel('Sort by').selectOption('Patient');
+    await page.waitForFunction('document.querySelector("tbody a").textContent === "patient-1"');
+    expect(await read()).toEqual(names);
+  });
+
   test('a time line goes on with each sample, drawn and as a table', async () => {
     await open(ward());
     await signIn(page, server.address, 'viewer-token');

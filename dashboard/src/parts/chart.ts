@@ -176,6 +176,8 @@ function drawBaselines(chart: uPlot, { points, detail }: Marks, colours: Colours
   ctx.fillStyle = colours.baseline;
   ctx.lineWidth = ratio;
   ctx.font = `${11 * ratio}px system-ui, sans-serif`;
+  ctx.textAlign = 'left';
+  ctx.textBaseline = 'alphabetic';
   ctx.setLineDash([4 * ratio, 4 * ratio]);
   for (const { model, throughSequence, trainedAt } of detail.baselines) {
     const at = timeOf(points, throughSequence) ?? Date.parse(trainedAt);

@@ -1,6 +1,7 @@
 import { memo } from './memo.js';
 import type { PatientSummary } from '../api/types.js';
 import { patientAddress } from '../routes.js';
+import { mostUrgentFirst } from '../state/ranking.js';
 import { STATES } from '../state/wording.js';
 import { AlarmBadge } from './alarm-badge.js';
 import { Level } from './level.js';
@@ -62,9 +63,11 @@ function Badges({ summary }: { summary: PatientSummary }) {
           Suppressed until <Time at={suppression.until} />
         </span>
       )}
-      {alarms.slice(0, SHOWN_ALARMS).map((alarm) => (
-        <AlarmBadge key={alarm.id} alarm={alarm} highestLevel={highestLevel} />
-      ))}
+      {mostUrgentFirst(summary)
+        .slice(0, SHOWN_ALARMS)
+        .map((alarm) => (
+          <AlarmBadge key={alarm.id} alarm={alarm} highestLevel={highestLevel} />
+        ))}
       {more > 0 && <span class="more">and {more} more</span>}
     </>
   );

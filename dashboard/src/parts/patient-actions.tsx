@@ -3,7 +3,7 @@ import { useState } from 'preact/hooks';
 import { describeError } from '../api/api-error.js';
 import type { PatientSummary } from '../api/types.js';
 import { useMay, useServices } from '../services.js';
-import { unacknowledged } from '../state/ranking.js';
+import { mostUrgentFirst, unacknowledged } from '../state/ranking.js';
 import { AlarmBadge } from './alarm-badge.js';
 import { RelearnDialog, SuppressDialog } from './patient-dialogs.js';
 import { Time } from './time.js';
@@ -39,7 +39,7 @@ export function PatientActions({ summary, reload }: Props) {
     <div class="patient-actions">
       <div class="standing">
         {alarms.length === 0 && suppression === undefined && <span>No alarm.</span>}
-        {alarms.map((alarm) => (
+        {mostUrgentFirst(summary).map((alarm) => (
           <AlarmBadge key={alarm.id} alarm={alarm} highestLevel={highestLevel} />
         ))}
         {suppression !== undefined && (

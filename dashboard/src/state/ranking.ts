@@ -66,6 +66,11 @@ function alarmUrgency({ alarms, highestLevel }: PatientSummary): number {
   return Math.max(0, ...alarms.map((alarm) => urgencyOf(alarm, highestLevel)));
 }
 
+/** A patient's alarms, the most urgent first. */
+export function mostUrgentFirst({ alarms, highestLevel }: PatientSummary): Alarm[] {
+  return [...alarms].sort((a, b) => urgencyOf(b, highestLevel) - urgencyOf(a, highestLevel));
+}
+
 /** Active before cleared, unacknowledged before acknowledged, levels before devices. */
 function urgencyOf(alarm: Alarm, highestLevel: number): number {
   const active = alarm.clearedAt === undefined;

@@ -95,7 +95,10 @@ export class Ward {
     await this.#gateway(passphrase, ['enrol', ...connection, ...this.#enrolment()]).finished;
     const engine = engineArguments(this.#options.engine);
     const how = ['--input', input, '--realtime', '--json', ...engine];
-    this.#gateway(passphrase, ['stream', ...connection, ...how]);
+    const stream = this.#gateway(passphrase, ['stream', ...connection, ...how]);
+    stream.finished.catch((error: unknown) => {
+      this.#options.onWarning(`the gateway of ${name} has ended: ${String(error)}`);
+    });
   }
 
   #enrolment(): string[] {
@@ -120,7 +123,7 @@ export class Ward {
   }
 }
 
-/** Whether a line of a log is more than information. */
+/** Whether a line of a log is a warning, or more. Why a programme ends is said by whoever waits for it. */
 function isWarning(line: string): boolean {
-  return !/"level":"(info|debug)"/.test(line);
+  return /"level":"(warn|error)"/.test(line);
 }
