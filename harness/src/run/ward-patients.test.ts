@@ -1,5 +1,5 @@
 /** What the default rules make of the demonstration's patients, computed in the clear. */
-import { parseMonitoringOptions } from '@duoveil/gateway';
+import { parseMonitoringOptions } from '@duoveil/gateway/parts';
 import { expect, test } from 'vitest';
 
 import { replay } from '../oracle/index.js';
