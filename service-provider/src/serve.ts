@@ -207,6 +207,10 @@ export async function serve(settings: SpSettings): Promise<void> {
       ...{ storeKey: where.key, tls, isReady: () => server.health.isServing() },
       ...{ logger, clock: systemClock, random: systemRandom },
     }));
+  // Whoever looks first need not wait for it.
+  view.all().catch((error: unknown) => {
+    logger.warn('the fleet will be read when somebody asks', { error });
+  });
   if (settings.portFile !== undefined) {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }

@@ -272,6 +272,18 @@ export const metrics = {
     description: 'pages and programmes that are told of changes as they happen',
     labels: [],
   }),
+  alarms: new Counter({
+    name: 'duoveil.alarms',
+    unit: '{alarm}',
+    description: 'alarms that were raised, also those that nobody is told of',
+    labels: ['duoveil.alarm.kind'],
+  }),
+  webhooks: new Counter({
+    name: 'duoveil.webhook.calls',
+    unit: '{call}',
+    description: 'alarms that were told to the webhook, and attempts that failed',
+    labels: ['error.type'],
+  }),
   // Both servers.
   poolFill: new Histogram({
     name: 'duoveil.pool.fill',

@@ -1,4 +1,4 @@
-import type { Bell, Clock, PatientId } from '@duoveil/common/runtime';
+import { metrics, type Bell, type Clock, type PatientId } from '@duoveil/common/runtime';
 
 import type { Alarm, AlarmPolicy } from '../alarms/alarm.js';
 import type { AlarmOutlet, AlarmSource } from '../outlets/outlet.js';
@@ -176,6 +176,9 @@ export class AlarmKeeper implements AlarmSource {
   }
 
   #changed(changed: ChangedBook): void {
+    const { book, before } = changed;
+    const raised = book.alarms.slice(before.next - book.next);
+    if (book.next > before.next) for (const { cause } of raised) countAlarm(cause);
     this.#adopt(changed);
     this.#environment.observer?.changed(changed);
   }
@@ -202,6 +205,10 @@ export class AlarmKeeper implements AlarmSource {
     for (const observation of observations.reverse()) persistence.add(observation);
     return persistence;
   }
+}
+
+function countAlarm({ kind }: Alarm['cause']): void {
+  metrics.alarms.add(1, { 'duoveil.alarm.kind': kind });
 }
 
 /** A decision as a strip shows it. */

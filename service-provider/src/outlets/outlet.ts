@@ -1,5 +1,5 @@
-import { isDuoveilError } from '@duoveil/common/errors';
-import type { Logger, Sleep } from '@duoveil/common/runtime';
+import { isDuoveilError, toDuoveilError } from '@duoveil/common/errors';
+import { metrics, type Logger, type Sleep } from '@duoveil/common/runtime';
 
 import type { Alarm } from '../alarms/alarm.js';
 
@@ -74,11 +74,13 @@ export class Outlet implements AlarmOutlet {
       if (alarm === undefined || stop.aborted) break;
       try {
         await this.#inTurn(() => this.#send(alarm));
+        metrics.webhooks.add(1);
         await source.told(alarm);
         pauseMs = PAUSE_MS.first;
       } catch (error) {
         if (isDuoveilError(error, 'PATIENT_ELSEWHERE') || isAborted(stop)) break;
         const { logger } = this.#environment;
+        metrics.webhooks.add(1, { 'error.type': toDuoveilError(error).code });
         logger.warn('an alarm was not told and will be again', { error, alarm: alarm.id, pauseMs });
         await sleep(pauseMs, stop).catch(() => undefined);
         pauseMs = Math.min(2 * pauseMs, PAUSE_MS.longest);

@@ -2,7 +2,7 @@ import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
 
 import { duoveilError } from '@duoveil/common/errors';
 import type { RandomSource } from '@duoveil/common/random';
-import type { Secret } from '@duoveil/common/secret';
+import { Secret } from '@duoveil/common/secret';
 
 /** What a sealed value is. */
 export type SealedKind = 'outcome' | 'notice' | 'model' | 'book' | 'check';
@@ -26,6 +26,9 @@ export interface Seal {
 /** The length of a store key in bytes. */
 export const STORE_KEY_BYTES = 32;
 
+/** Keys that are kept at most. */
+const DERIVED = 4_096;
+
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
 
@@ -37,6 +40,8 @@ const TAG_BYTES = 16;
 export class StoreSeal implements Seal {
   readonly #key: Secret<Uint8Array>;
   readonly #random: RandomSource;
+  /** By what they are for: a patient's decisions are opened by the hundred. */
+  readonly #derived = new Map<string, Secret<Uint8Array>>();
 
   /** @param key {@link STORE_KEY_BYTES} uniformly random bytes */
   constructor(key: Secret<Uint8Array>, random: RandomSource) {
@@ -80,7 +85,13 @@ export class StoreSeal implements Seal {
 
   #derive({ kind, patient }: Place): Uint8Array {
     const info = `duoveil/sp-store/${kind}/v1/${patient}`;
-    return new Uint8Array(hkdfSync('sha256', this.#key.reveal(), '', info, 32));
+    let key = this.#derived.get(info)?.reveal();
+    if (key === undefined) {
+      key = new Uint8Array(hkdfSync('sha256', this.#key.reveal(), '', info, 32));
+      if (this.#derived.size >= DERIVED) this.#derived.clear();
+      this.#derived.set(info, new Secret(key));
+    }
+    return key;
   }
 }
 
