@@ -227,7 +227,7 @@ describe('kubernetes', () => {
     const ports = list(at(server, 'ports')).map(({ containerPort }) => containerPort);
     const listens = [settings['listen'], settings['metricsListen'], settings['httpListen']]
       .filter((address) => address !== undefined)
-      .map((address) => Number(String(address).split(':').at(-1)));
+      .map((address) => Number((address as string).split(':').at(-1)));
     expect(ports).toEqual(listens);
     const service = manifests.find(({ kind }) => kind === 'Service');
     expect(at(service, 'spec', 'ports', 0)).toMatchObject({ port: ports[0], targetPort: 'grpc' });
