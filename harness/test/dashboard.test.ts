@@ -22,12 +22,12 @@ const found = findChromium() !== undefined;
 /** Rows, ten a second, calm at first; more than the test needs. */
 const QUICK = { times: 1, seconds: 0.1 };
 const patients = [
-  { name: 'calm-1', recording: recordingOf(cycle(3, false), { ...QUICK, times: 4 }) },
+  { name: 'calm-1', recording: recordingOf(cycle(3, false), { ...QUICK, times: 10 }) },
   // Once it is worse it stays so.
   {
     name: 'worse-1',
     recording: recordingOf(
-      [...cycle(30, true).slice(0, 120), ...Array.from({ length: 10 }, () => worst()).flat()],
+      [...cycle(30, true).slice(0, 120), ...Array.from({ length: 30 }, () => worst()).flat()],
       QUICK,
     ),
   },
