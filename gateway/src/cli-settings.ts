@@ -71,15 +71,15 @@ const all = {
 
 const connected = { ...all, sp: path, tls: path, state: path };
 
-const { passphrase: _secret, ...withoutPassphrase } = connected;
-
 /** Settings of `init`; the passphrase stays where it is. */
-export const initSettings = z.object({
-  ...withoutPassphrase,
-  parametersDigest: z.string(),
-  passphraseFile: path.optional(),
-  generateKeyFile: path.optional(),
-});
+export const initSettings = z
+  .object({
+    ...connected,
+    parametersDigest: z.string(),
+    passphraseFile: path.optional(),
+    generateKeyFile: path.optional(),
+  })
+  .omit({ passphrase: true });
 
 /** Settings of `enrol`. */
 export const enrolSettings = z.object({ ...connected, parametersDigest: z.string() });

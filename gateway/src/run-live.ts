@@ -5,7 +5,6 @@
  * behind the last one. Reading waits for the spool and for nothing else: without a connection it goes on
  * until the spool is full, and then it is the source's turn to wait.
  */
-import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import type { RandomSource } from '@duoveil/common/random';
 import { metrics, systemClock } from '@duoveil/common/runtime';
@@ -19,6 +18,7 @@ import type { ClockOffsets } from './clock-watch.js';
 import { watchDecisions } from './decisions.js';
 import type { Outcome } from './decisions.js';
 import { GapWatch } from './gap-watch.js';
+import { beginLiveSeries } from './live-series.js';
 import { Tally, UNSCORABLE } from './run-events.js';
 import type { LiveEvent, RunSummary } from './run-events.js';
 import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
@@ -49,9 +49,6 @@ export interface LiveOptions {
   readonly backoff?: Pick<BackoffOptions, 'firstMs' | 'longestMs'>;
 }
 
-/** What stands in a spool for the recording that a series comes from. */
-const LIVE = 'a live source';
-
 /** Skipped rows that wait to be told; what does not find room is counted only. */
 const SKIPPED_WAITING = 1024;
 
@@ -64,8 +61,7 @@ const SKIPPED_WAITING = 1024;
  */
 export async function runLive(options: LiveOptions, signal: AbortSignal): Promise<RunSummary> {
   const { state, spool, clock = systemClock } = options;
-  requireLive(options);
-  spool.beginRecording(LIVE);
+  beginLiveSeries(state, spool);
   const run = new LiveRun(options);
   try {
     await run.toTheEnd(signal);
@@ -74,17 +70,6 @@ export async function runLive(options: LiveOptions, signal: AbortSignal): Promis
   }
   const bytesPerSample = sampleBytes(state, spool.last, clock.now().getTime());
   return run.tally.summary(state.policy, bytesPerSample, state.parameters.bits);
-}
-
-/** A recording is read from its first row each time: its series cannot be gone on with. */
-function requireLive({ spool, state }: LiveOptions): void {
-  if (spool.last === 0 || spool.recording === undefined || spool.recording === LIVE) return;
-  throw duoveilError(
-    'INPUT_INVALID',
-    `the series of ${state.patient} was begun with the recording ${spool.recording}, and is that ` +
-      'recording only: enrol another patient, with a state directory of its own, for a live source',
-    { source: LIVE },
-  );
 }
 
 /** The parts of a run, and what they share. */

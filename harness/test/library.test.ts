@@ -1,12 +1,17 @@
 /** The library for integrators' tests: what it starts, breaks and removes. */
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
 
 import { isDuoveilError } from '@duoveil/gateway';
+import type { Decision } from '@duoveil/gateway';
 import { awaitDecisions, startDeployment } from '@duoveil/harness';
 import type { Deployment } from '@duoveil/harness';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
-import { stillRunning, descendantsOf } from '../src/parties/processes.js';
+import { monitor } from '../../examples/src/monitor.js';
+import { descendantsOf, stillRunning } from '../src/parties/processes.js';
+import { fencedBlocks, readDocument } from './documents.js';
 
 const MONITORING = { channels: ['HR', 'SpO2'], window: 4, quantile: 0.99 } as const;
 const QUIET = { logLevel: 'error' } as const;
@@ -61,6 +66,29 @@ describe('a deployment', () => {
     await using again = await deployment.connect('patient-2', QUIET);
     await again.send(reading(8));
     expect(await awaitDecisions(again, { from: 5, count: 5 })).toHaveLength(5);
+  });
+
+  test('serves the example of a gateway', async () => {
+    const monitoring = { ...MONITORING, channels: [...MONITORING.channels] };
+    const { directory, parametersDigest, address } = deployment;
+    await (await deployment.enrol('patient-4', monitoring)).close();
+    const own = join(directory, 'gateway-patient-4');
+    const where = { tls: join(own, 'tls'), state: join(own, 'state') };
+    const decisions: Decision[] = [];
+    await monitor(
+      { ...where, sp: address, keyFile: join(own, 'sealing.key') },
+      { ...monitoring, parametersDigest, insecureKeyBits: true },
+      Readable.from([reading(0), { values: { HR: 70 } }, ...[1, 2, 3, 4].map(reading)]),
+      (decision) => decisions.push(decision),
+    );
+    expect(decisions.map(({ sequence }) => sequence)).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test.each([
+    ['docs/sdk.md', 'examples/src/monitor.ts'],
+    ['docs/testing.md', 'examples/test/outage.test.ts'],
+  ])('%s shows %s as it is', (document, example) => {
+    expect(fencedBlocks(readDocument(document), 'ts')).toContain(readDocument(example).text);
   });
 
   test('refuses what a deployment refuses', async () => {

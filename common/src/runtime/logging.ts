@@ -11,7 +11,7 @@ import { traceFields } from './tracing.js';
 /** How much is logged; each level includes those before it. */
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 
-/** One of {@link logLevels}. */
+/** One of `logLevels`. */
 export type LogLevel = (typeof logLevels)[number];
 
 /** Named values that go with a message. */

@@ -4,6 +4,9 @@ import { duoveilError } from '@duoveil/common/errors';
 import { systemRandom } from '@duoveil/common/random';
 import { abortReason, Bell, metrics } from '@duoveil/common/runtime';
 
+import { ClockWatch } from '../clock-watch.js';
+import { GapWatch } from '../gap-watch.js';
+import { beginLiveSeries } from '../live-series.js';
 import type { Party } from '../party.js';
 import { SampleEncoder } from '../sample.js';
 import type { Spool } from '../spool.js';
@@ -18,9 +21,6 @@ export interface VitalSigns {
   readonly measuredAt?: Date | undefined;
 }
 
-/** What stands in a spool for the recording that a series comes from. */
-const LIVE = 'a live source';
-
 /** See the file's comment. */
 export class Outbox {
   readonly #party: Party;
@@ -33,6 +33,8 @@ export class Outbox {
   readonly #bell = new Bell();
   #hasOpened = false;
   readonly #unobserve: () => void;
+  readonly #clocks: ClockWatch;
+  readonly #gaps: GapWatch;
   /** Samples are dealt with one after another. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -41,8 +43,7 @@ export class Outbox {
    * @throws INPUT_INVALID where the series was begun with a recording; STORAGE_FULL, STORAGE_FAILED
    */
   constructor(party: Party, state: GatewayState, spool: Spool) {
-    requireLive(state, spool);
-    spool.beginRecording(LIVE);
+    beginLiveSeries(state, spool);
     this.#party = party;
     this.#state = state;
     this.#spool = spool;
@@ -50,6 +51,8 @@ export class Outbox {
     this.#unobserve = metrics.spool.observe((report) => {
       report(spool.size);
     });
+    this.#clocks = new ClockWatch(party.logger);
+    this.#gaps = new GapWatch(party.logger);
     this.#uplink = this.#send();
   }
 
@@ -70,6 +73,7 @@ export class Outbox {
     this.#life.abort(duoveilError('NOT_READY', 'the gateway was closed'));
     await Promise.allSettled([this.#uplink, this.#last]);
     this.#unobserve();
+    this.#clocks.close();
     this.#spool.close();
   }
 
@@ -80,7 +84,8 @@ export class Outbox {
       this.#hasOpened = true;
       this.#bell.ring();
     };
-    const options = { ...this.#party, ...series, random: systemRandom, onOpened };
+    const onServerTime = this.#clocks.serverTime.bind(this.#clocks);
+    const options = { ...this.#party, ...series, random: systemRandom, onOpened, onServerTime };
     try {
       await runUplink(options, this.#life.signal);
     } catch (error) {
@@ -97,6 +102,10 @@ export class Outbox {
     if (this.#spool.last === 0) await this.#bell.until(() => this.#hasOpened, signal);
     const sequence = this.#spool.last + 1;
     await this.#spool.put(await this.#encoder.encode([{ sequence, values, measuredAt }]), signal);
+    if (measuredAt !== undefined) {
+      this.#clocks.reading(measuredAt);
+      this.#gaps.reading(measuredAt);
+    }
     metrics.rows.add(1, { 'duoveil.outcome': 'sent' });
     return sequence;
   }
@@ -120,17 +129,6 @@ export class Outbox {
     const last = new Date(lastMeasuredAt).toISOString();
     throw refused(`measuredAt must be later than that of the sample before, ${last}`);
   }
-}
-
-/** A recording is read from its first row each time: its series cannot be gone on with. */
-function requireLive({ patient }: GatewayState, { last, recording }: Spool): void {
-  if (last === 0 || recording === undefined || recording === LIVE) return;
-  throw duoveilError(
-    'INPUT_INVALID',
-    `the series of ${patient} was begun with the recording ${recording}, and is that recording only: ` +
-      'enrol another patient, with a state directory of its own, for a live source',
-    { source: LIVE },
-  );
 }
 
 function refused(why: string): Error {

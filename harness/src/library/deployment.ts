@@ -88,9 +88,10 @@ async function startCspProxy(servers: Servers, link: Link): Promise<CspProxy> {
     asCsp: await loadTls(credentialFiles(asCsp)),
     asSp: await loadTls(credentialFiles(asSp)),
   });
-  proxy.meddle = async ({ method, signal, pass }) => {
+  proxy.meddle = async (call) => {
+    const { method, signal } = call;
     await link.pass(method, 'request', signal);
-    const answer = await pass();
+    const answer = await call.pass();
     await link.pass(method, 'response', signal);
     return answer;
   };
