@@ -108,7 +108,7 @@ export type ServerOperation =
 export type Server = 'csp' | 'sp' | 'replica';
 
 /** How long a patient stays with an SP that is gone, where there are several, in milliseconds. */
-export const LEASE_MS = 600;
+export const LEASE_MS = 1_000;
 
 /** What kinds of operation there are. */
 export type ServerOperationKind = ServerOperation['kind'];

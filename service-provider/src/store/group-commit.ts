@@ -18,11 +18,14 @@ interface Waiting {
  */
 export class GroupCommit {
   readonly #db: Connection;
-  #waiting: Waiting[] = [];
+  readonly #largest: number;
+  readonly #waiting: Waiting[] = [];
   #running = false;
 
-  constructor(db: Connection) {
+  /** @param largest how many writings may share a transaction */
+  constructor(db: Connection, largest = Infinity) {
     this.#db = db;
+    this.#largest = largest;
   }
 
   /**
@@ -42,8 +45,7 @@ export class GroupCommit {
     this.#running = true;
     // Whatever else this turn of the event loop brings comes along.
     setImmediate(() => {
-      const group = this.#waiting;
-      this.#waiting = [];
+      const group = this.#waiting.splice(0, this.#largest);
       void this.#settle(group).finally(() => {
         this.#running = false;
         this.#begin();
@@ -56,7 +58,7 @@ export class GroupCommit {
       await this.#commit(group);
     } catch (error) {
       // One of them cannot be written: the others must not suffer for it.
-      if (!isDuoveilError(error, 'STORAGE_UNAVAILABLE')) {
+      if (!isDuoveilError(error, 'STORAGE_UNAVAILABLE') || isDeadlock(error)) {
         for (const one of group) await this.#alone(one);
         return;
       }
@@ -82,4 +84,9 @@ export class GroupCommit {
       }),
     );
   }
+}
+
+/** Two transactions that wait for each other's rows: this one was given up, and one row at a time does. */
+function isDeadlock({ cause }: Error): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === '40P01';
 }

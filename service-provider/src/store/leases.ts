@@ -40,7 +40,8 @@ export class LeaseStore {
   constructor(database: Database, commits: GroupCommit, leaseMs: number) {
     this.#database = database;
     this.#commits = commits;
-    this.#takeovers = new GroupCommit(database.db);
+    // Replicas that lock several patients' rows, each in an order of its own, would wait for each other.
+    this.#takeovers = new GroupCommit(database.db, database.shared ? 1 : Infinity);
     this.#leaseMs = leaseMs;
   }
 

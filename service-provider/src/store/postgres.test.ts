@@ -44,6 +44,27 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`a store on ${POSTGRES_NAME}`, () => {
     await store.samples.append(await leaseOf(store), sample, Buffer.alloc(32), now);
   };
 
+  it('writes what two transactions have that waited for each other', async () => {
+    let arrived = 0;
+    let go = (): void => undefined;
+    const both = new Promise<void>((resolve) => {
+      go = resolve;
+    });
+    const lock = (key: number) => async (transaction: Database['db']) => {
+      await sql`select pg_advisory_xact_lock(${sql.lit(key)})`.execute(transaction);
+      arrived += 1;
+      if (arrived === 2) go();
+      await both;
+    };
+    const [one, other] = [new GroupCommit(database.db), new GroupCommit(database.db)];
+    await Promise.all([
+      ...[one.write(lock(1)), one.write(lock(2))],
+      ...[other.write(lock(2)), other.write(lock(1))],
+    ]);
+    // All four, and of one group again what was rolled back.
+    expect(arrived).toBeGreaterThan(4);
+  });
+
   it('goes on after a connection was cut in the middle of a transaction', async () => {
     const commits = new GroupCommit(database.db);
     const cut = commits.write(async (transaction) => {
