@@ -9,12 +9,14 @@ import {
   cspAuditSettings,
   cspCustodySettings,
   cspInitSettings,
+  cspReplicateSettings,
   cspRetireSettings,
   cspSettings,
   cspUnsealSettings,
 } from './config.js';
 import { retire, rotate, sealKeys, status, unseal } from './custody-commands.js';
 import { init } from './init.js';
+import { replicate } from './replicate.js';
 import { serve } from './serve.js';
 
 /** `duoveil csp …` */
@@ -33,6 +35,10 @@ export function cspCommand(): Command {
     'run a crypto service provider until it is asked to stop; without a secret it starts sealed',
   );
   addCustodyCommands(csp);
+  withSettings(csp.command('replicate'), cspReplicateSettings, async ({ state, to }) => {
+    const generations = await replicate(state, to);
+    print(`${String(generations)} generations of sealed keys in ${to}\n`);
+  }).description("copy the sealed keys to a replica's directory, or bring there what is new");
   withSettings(csp.command('audit'), cspAuditSettings, async ({ state }) => {
     const file = join(state, AUDIT_FILE);
     print(describeAuditLog(file, await verifyAuditLog(file)));

@@ -43,6 +43,12 @@ export const cspInitSettings = z.strictObject({
 
 export type CspInitSettings = z.output<typeof cspInitSettings>;
 
+/** Settings of `duoveil csp replicate`. */
+export const cspReplicateSettings = z.strictObject({
+  state,
+  to: z.string().min(1).describe("directory of the replica's sealed keys; made if it is not there"),
+});
+
 /** Settings of `duoveil csp audit`. */
 export const cspAuditSettings = z.strictObject({ state });
 

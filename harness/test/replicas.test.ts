@@ -1,16 +1,21 @@
-/** Service providers that share a PostgreSQL: one watches a patient, and another when that one does not. */
+/**
+ * Service providers that share a PostgreSQL: one watches a patient, and another when that one does not.
+ * CSPs with the same keys: one is asked, and another when that one does not answer.
+ */
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 
 import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { parseAddress } from '@duoveil/common/runtime';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { Balancer } from '../src/faults/balancer.js';
 import { CspProxy } from '../src/faults/csp-proxy.js';
 import { replay } from '../src/oracle/index.js';
 import { Postgres } from '../src/parties/postgres.js';
-import type { Replica } from '../src/parties/servers.js';
 import { Supervised } from '../src/parties/supervised.js';
 import { simulate, toCsv } from '../src/simulation/index.js';
 import { POSTGRES_AVAILABLE, POSTGRES_NAME } from './support/databases.js';
@@ -20,9 +25,13 @@ import { HandMadeGateway, policyOf, SCHEMA } from './support/hand-made.js';
 import { expectRows } from './support/recordings.js';
 import { newKeyFile } from './support/sealing.js';
 import { expectEvents, samples } from './support/series.js';
+import { Ward } from './support/ward.js';
 
 const require = createRequire(import.meta.url);
 const programme = require.resolve('@duoveil/gateway/main');
+
+/** A patient whose service provider is gone is taken over quickly. */
+const SHORT_LEASE_MS = 800;
 
 describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
   let postgres: Postgres;
@@ -32,12 +41,15 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
     postgres = await Postgres.start();
   });
   afterAll(() => postgres.stop());
-  beforeEach(async () => {
-    databaseUrl = await postgres.createDatabase();
-    deployment = await Deployment.prepare({ databaseUrl });
-    await deployment.servers.startCsp();
-  });
   afterEach(() => deployment.close());
+
+  /** @param leaseMs the default unless given: a shorter one makes for a quicker test */
+  async function prepare(leaseMs?: number): Promise<void> {
+    databaseUrl = await postgres.createDatabase();
+    const environment = leaseMs === undefined ? {} : { DUOVEIL_LEASE_MS: String(leaseMs) };
+    deployment = await Deployment.prepare({ databaseUrl, environment });
+    await deployment.servers.startCsp();
+  }
 
   /** How many rows a table has, and the highest of their numbers. */
   async function counted(table: 'samples' | 'decisions'): Promise<unknown> {
@@ -48,114 +60,131 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
     return row;
   }
 
-  describe('behind a balancer', () => {
-    let balancer: Balancer;
-    let replica: Replica;
-    let gateway: Supervised | undefined;
-    beforeEach(async () => {
-      const { servers } = deployment;
-      await servers.startSp();
-      replica = await servers.startReplica();
-      balancer = await Balancer.start();
-      balancer.direct(servers.address, replica.address);
-    });
-    afterEach(async () => {
-      await gateway?.stop();
-      await balancer.stop();
-    });
+  /** Streams a recording; does things when so many rows were told. Every row is right, and once. */
+  async function stream(
+    balancer: Balancer,
+    events: ReadonlyMap<number, () => unknown>,
+  ): Promise<void> {
+    const { servers, directory } = deployment;
+    const channels = ['HR', 'RESP', 'SpO2'];
+    const recording = simulate({ seed: 5, rows: 36, scenario: 'deterioration', channels });
+    const input = join(directory, 'simulated.csv');
+    writeFileSync(input, toCsv(recording));
+    const tls = await servers.issueGateway(PATIENT);
+    const state = join(directory, 'gateway');
+    const connection = [
+      ...['--sp', balancer.address, '--tls', tls],
+      ...['--state', state, ...newKeyFile(directory)],
+    ];
+    const enrolment = new Supervised('gateway', () => ({
+      programme,
+      arguments: [
+        ...['enrol', ...connection, '--parameters-digest', servers.digest],
+        ...['--insecure-key-bits', '--channels', channels.join(), '--window', '8'],
+        ...['--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
+      ],
+    }));
+    await enrolment.finished;
+    const output: string[] = [];
+    const gateway = new Supervised('gateway', () => ({
+      programme,
+      arguments: ['stream', ...connection, '--input', input, '--json'],
+      onOutput: (line) => {
+        output.push(line);
+        events.get(output.length)?.();
+      },
+    }));
+    await gateway.finished;
 
-    /** Streams a recording; does things when so many rows were told. Every row is right, and once. */
-    async function stream(events: ReadonlyMap<number, () => unknown>): Promise<void> {
-      const { servers, directory } = deployment;
-      const channels = ['HR', 'RESP', 'SpO2'];
-      const recording = simulate({ seed: 5, rows: 48, scenario: 'deterioration', channels });
-      const input = join(directory, 'simulated.csv');
-      writeFileSync(input, toCsv(recording));
-      const tls = await servers.issueGateway(PATIENT);
-      const state = join(directory, 'gateway');
-      const connection = [
-        ...['--sp', balancer.address, '--tls', tls],
-        ...['--state', state, ...newKeyFile(directory)],
-      ];
-      const enrolment = new Supervised('gateway', () => ({
-        programme,
-        arguments: [
-          ...['enrol', ...connection, '--parameters-digest', servers.digest],
-          ...['--insecure-key-bits', '--channels', channels.join(), '--window', '8'],
-          ...['--baseline', 'rolling', '--retrain-every', '4', ...PACKED],
-        ],
-      }));
-      await enrolment.finished;
-      const output: string[] = [];
-      gateway = new Supervised('gateway', () => ({
-        programme,
-        arguments: ['stream', ...connection, '--input', input, '--json'],
-        onOutput: (line) => {
-          output.push(line);
-          events.get(output.length)?.();
-        },
-      }));
-      await gateway.finished;
+    const schema = selectChannels(channels);
+    const policy = parsePolicy(
+      {
+        window: 8,
+        baseline: 'rolling',
+        retrainEvery: 4,
+        thresholdScaled: scaledThreshold(0.975, channels.length),
+        suite: 'reference',
+        output: 'distance',
+      },
+      schema,
+      'the test',
+    );
+    const expected = replay(recording.rows, schema, policy);
+    expectRows(
+      readResults(output).rows,
+      expected.map((row) => ('skipped' in row ? { index: row.index, skipped: true } : row)),
+    );
+    const complete = expected.filter((row) => !('skipped' in row)).length;
+    const all = { count: complete, last: complete };
+    expect({ samples: await counted('samples'), decisions: await counted('decisions') }).toEqual({
+      samples: all,
+      decisions: all,
+    });
+  }
 
-      const schema = selectChannels(channels);
-      const policy = parsePolicy(
-        {
-          window: 8,
-          baseline: 'rolling',
-          retrainEvery: 4,
-          thresholdScaled: scaledThreshold(0.975, channels.length),
-          suite: 'reference',
-          output: 'distance',
-        },
-        schema,
-        'the test',
-      );
-      const expected = replay(recording.rows, schema, policy);
-      expectRows(
-        readResults(output).rows,
-        expected.map((row) => ('skipped' in row ? { index: row.index, skipped: true } : row)),
-      );
-      const complete = expected.filter((row) => !('skipped' in row)).length;
-      const all = { count: complete, last: complete };
-      expect({ samples: await counted('samples'), decisions: await counted('decisions') }).toEqual({
-        samples: all,
-        decisions: all,
-      });
+  test('any server that is killed under load costs no sample: another one goes on', async () => {
+    await prepare();
+    const { servers } = deployment;
+    const csp = await servers.startCspReplica();
+    const csps = `${servers.cspAddress},${csp.address}`;
+    await servers.startSp(csps);
+    const sp = await servers.startReplica(csps);
+    const balancer = await Balancer.start();
+    balancer.direct(servers.address, sp.address);
+    const ward = await Ward.start(deployment, balancer.address, 3);
+    await ward.goOn();
+    const said: string[] = [];
+    for (const [name, party, address] of [
+      ['the CSP', servers.csp, servers.cspAddress],
+      // It is asked by now, and the first one is back.
+      ['the other CSP', csp.party, csp.address],
+      ['the SP', servers.sp, servers.address],
+      ['the other SP', sp.party, sp.address],
+    ] as const) {
+      ward.measure();
+      party.kill();
+      await ward.goOn();
+      await listening(address);
+      said.push(`${name} ${(ward.longestMs / 1000).toFixed(1)} s`);
     }
+    process.stdout.write(`\nlongest wait for a decision when killed: ${said.join(', ')}\n`);
 
-    test('one that is killed under load loses nothing: the other one goes on', async () => {
-      const { sp } = deployment.servers;
-      await stream(
-        new Map([
-          [14, kill(sp)],
-          // By now it is with the other one, and the first one is back.
-          [32, kill(replica.party)],
-        ]),
-      );
-      // Each of them has had the patient.
-      const [lease] = await postgres.query('select epoch::int as epoch from leases', databaseUrl);
-      expect(lease?.['epoch']).toBeGreaterThanOrEqual(3);
-    });
+    const { wrong, decided } = await ward.stop();
+    await balancer.stop();
+    expect(wrong).toEqual([]);
+    const all = expect.objectContaining({ count: decided }) as unknown;
+    expect(await counted('decisions')).toEqual(all);
+    expect(await counted('samples')).toEqual(all);
+    // Each SP has had the patients.
+    const [lease] = await postgres.query(
+      'select max(epoch)::int as epoch from leases',
+      databaseUrl,
+    );
+    expect(lease?.['epoch']).toBeGreaterThanOrEqual(3);
+  });
 
-    test('connections to the database that are cut, and a database that is away, are survived', async () => {
-      let restarted: Promise<void> = Promise.resolve();
-      await stream(
-        new Map([
-          [12, () => void postgres.cut()],
-          [25, () => void postgres.cut()],
-          [
-            34,
-            () => {
-              restarted = postgres.halt().then(() => postgres.resume());
-            },
-          ],
-        ]),
-      );
-      await restarted;
-    });
+  test('connections to the database that are cut, and a database that is away, are survived', async () => {
+    await prepare(SHORT_LEASE_MS);
+    await deployment.servers.startSp();
+    const replica = await deployment.servers.startReplica();
+    const balancer = await Balancer.start();
+    balancer.direct(deployment.servers.address, replica.address);
+    let away: Promise<void> = Promise.resolve();
+    const cut = (): void => void postgres.cut();
+    await stream(
+      balancer,
+      new Map([
+        [12, cut],
+        [20, cut],
+        [26, () => (away = postgres.halt().then(() => postgres.resume()))],
+      ]),
+    );
+    await away;
+    await balancer.stop();
   });
 
   test('one that was stalled is refused when it writes at last', async () => {
+    await prepare(SHORT_LEASE_MS);
     const { servers } = deployment;
     const proxy = new CspProxy({
       address: servers.cspAddress,
@@ -222,8 +251,19 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
   });
 });
 
-function kill(party: Supervised): () => void {
-  return () => {
-    party.kill();
-  };
+/** Waits until somebody takes connections there. */
+async function listening(address: string): Promise<void> {
+  const { host, port } = parseAddress(address, 'a server');
+  await vi.waitUntil(
+    async () => {
+      const socket = connect(port, host);
+      const answer = await Promise.race([
+        once(socket, 'connect').then(() => true),
+        once(socket, 'error').then(() => false),
+      ]).catch(() => false);
+      socket.destroy();
+      return answer;
+    },
+    { timeout: 60_000, interval: 50 },
+  );
 }

@@ -64,8 +64,11 @@ const alarmSettings = {
 /** Settings of the service provider: by flag, environment (`DUOVEIL_…`) or YAML file. */
 export const spSettings = z.strictObject({
   ...serverSettings,
-  /** Address of the crypto service provider. */
-  csp: z.string().min(1).describe('host:port of the crypto service provider'),
+  /** Address of the crypto service provider; of replicas, the first that serves is used. */
+  csp: z
+    .string()
+    .min(1)
+    .describe('host:port of the crypto service provider; of its replicas, separated by commas'),
   /** Digest of the public parameters, as `duoveil csp init` printed it. */
   parametersDigest: z.string().min(1).describe('digest of the parameters, from "duoveil csp init"'),
   /** Distances say more than levels: they are learnt only where somebody decided so. */

@@ -82,7 +82,7 @@ export async function serve(settings: SpSettings): Promise<void> {
   const httpFiles = http && (await openHttpFiles(http, logger));
   const engine = loadEngine(settings.engine);
   const csp = connect({
-    address: settings.csp,
+    address: settings.csp.split(','),
     tls,
     expectRole: 'csp',
     parametersDigest: pinned,

@@ -233,6 +233,64 @@ describe('generations', () => {
     ]);
     expect(await again.custody.open(again.custodyKey)).toHaveLength(1);
   });
+
+  describe('of a replica', () => {
+    const at = (name: string): string => join(directory, '..', name);
+    const refused = (why: RegExp) => ({
+      code: 'OPTION_INVALID',
+      message: expect.stringMatching(why) as string,
+    });
+    const second = setUpForTests(512, 'residue', engine, new SeededRandom('second'));
+
+    it('open with what opens the first one, and follow it', async () => {
+      await store();
+      const { custody, custodyKey } = await reopened();
+      await custody.copyTo(at('replica'));
+      expect((await readdir(at('replica'))).sort()).toEqual((await readdir(directory)).sort());
+      const copied = await loadMasterKey(at('replica'), secret, engine);
+      expect(copied.factors.reveal()).toEqual(key.factors.reveal());
+
+      await custody.add(await second, custodyKey);
+      await custody.retire(1);
+      await custody.copyTo(at('replica'));
+      const replica = await Custody.read(at('replica'), environment);
+      const retired = replica.generations.map(({ retiredAt }) => retiredAt !== undefined);
+      expect(retired).toEqual([true, false]);
+      const opened = await replica.open(custodyKey);
+      expect(opened.map((one) => one.key.factors.reveal())).toEqual([
+        (await second).factors.reveal(),
+      ]);
+    });
+
+    it('are left as they are where they are not what the first one had before', async () => {
+      await store();
+      const { custody, custodyKey } = await reopened();
+      await custody.copyTo(at('replica'));
+      const replica = await Custody.read(at('replica'), environment);
+      await replica.add(await second, custodyKey);
+      await expect(custody.copyTo(at('replica'))).rejects.toMatchObject(
+        refused(/has a generation 2 of its own: rotate one replica only/),
+      );
+      await custody.add(key, custodyKey);
+      await expect(custody.copyTo(at('replica'))).rejects.toMatchObject(
+        refused(/has a generation 2 of its own/),
+      );
+
+      await custody.copyTo(at('other'));
+      const other = await Custody.read(at('other'), environment);
+      await other.retire(1);
+      await expect(custody.copyTo(at('other'))).rejects.toMatchObject(
+        refused(/has retired generation 1: retire it here as well/),
+      );
+
+      await storeMasterKey(at('stranger'), key, secret, systemRandom);
+      await expect(custody.copyTo(at('stranger'))).rejects.toMatchObject(
+        refused(/holds the keys of another custody/),
+      );
+      const untouched = await Custody.read(at('other'), environment);
+      expect(untouched.generations[0]?.sealedKey).toBeUndefined();
+    });
+  });
 });
 
 describe('locks', () => {

@@ -64,18 +64,28 @@ function custodyFile(directory: string): string {
  */
 export async function requireUnused(directory: string): Promise<void> {
   for (const file of [custodyFile(directory), generationFile(directory, 1)]) {
-    try {
-      await access(file);
-    } catch (error) {
-      if (systemErrorCode(error) === 'ENOENT') continue;
-      throw error;
-    }
+    if (!(await exists(file))) continue;
     throw duoveilError(
       'OPTION_INVALID',
       `--state: ${file} is there already: choose another directory`,
       { option: '--state' },
     );
   }
+}
+
+async function exists(file: string): Promise<boolean> {
+  try {
+    await access(file);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false;
+    throw error;
+  }
+}
+
+async function writeCustody(directory: string, id: string, locks: readonly Lock[]): Promise<void> {
+  const document: z.input<typeof custodySchema> = { version: 1, id, locks: [...locks] };
+  await writeFileAtomic(custodyFile(directory), `${JSON.stringify(document, null, 2)}\n`);
 }
 
 /** What custody works with. */
@@ -125,8 +135,7 @@ export class Custody {
       await handOut(shares);
       await mkdir(directory, { recursive: true, mode: 0o700 });
       await writeGeneration(directory, await sealGeneration(1, first, key, random, now()));
-      const document: z.input<typeof custodySchema> = { version: 1, id, locks };
-      await writeFileAtomic(custodyFile(directory), `${JSON.stringify(document, null, 2)}\n`);
+      await writeCustody(directory, id, locks);
     } finally {
       key.forget();
     }
@@ -224,6 +233,37 @@ export class Custody {
     await writeGeneration(this.#directory, without);
     this.#generations = this.#generations.map((one) => (one === generation ? without : one));
     return without;
+  }
+
+  /**
+   * Copy everything that is sealed to a replica's directory, which is made if it is not there.
+   * @throws DuoveilError `OPTION_INVALID` where that directory holds another custody, or generations
+   * that this one has not: a key that was retired there does not come back
+   */
+  async copyTo(directory: string): Promise<void> {
+    if (await exists(custodyFile(directory))) {
+      const there = await Custody.read(directory, this.#environment);
+      this.#requireOlder(there, directory);
+    }
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    for (const generation of this.#generations) await writeGeneration(directory, generation);
+    await writeCustody(directory, this.id, this.locks);
+  }
+
+  #requireOlder(there: Custody, directory: string): void {
+    const refuse = (why: string): never => {
+      throw duoveilError('OPTION_INVALID', `--to: ${directory} ${why}`, { option: '--to' });
+    };
+    if (there.id !== this.id) refuse('holds the keys of another custody');
+    for (const { number, parameters, retiredAt } of there.generations) {
+      const same = this.#generations.find((one) => one.number === number);
+      if (same?.parameters.digest !== parameters.digest) {
+        refuse(`has a generation ${String(number)} of its own: rotate one replica only`);
+      }
+      if (retiredAt !== undefined && same?.retiredAt === undefined) {
+        refuse(`has retired generation ${String(number)}: retire it here as well`);
+      }
+    }
   }
 
   /** @throws DuoveilError as {@link retire} */

@@ -27,6 +27,11 @@ export class ToldRows {
     return this.#most;
   }
 
+  /** How many of these are complete: rows that become samples. */
+  get complete(): number {
+    return this.#expected.slice(0, this.#most).filter((row) => !('skipped' in row)).length;
+  }
+
   /** Another gateway begins. */
   begin(): void {
     this.#told = 0;

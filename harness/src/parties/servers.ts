@@ -56,10 +56,10 @@ export interface ServerOptions {
   readonly databaseUrl?: string;
 }
 
-/** Another SP on the same database. */
+/** Another SP on the same database, or another CSP with the same keys. */
 export interface Replica {
   readonly party: Supervised;
-  /** Where gateways connect to. */
+  /** Where gateways, or SPs, connect to. */
   readonly address: string;
 }
 
@@ -178,21 +178,47 @@ export class Servers {
    * @param how `sealed`: without what unseals it
    */
   async startCsp(how: { readonly sealed?: boolean } = {}): Promise<void> {
-    const tls = await this.issue('csp', { trustDomain: defaultTrustDomain, role: 'csp' });
-    this.#csp = this.#start('csp', '@duoveil/csp/main', () => this.#cspPort, {
+    this.#csp = await this.#startCspProcess('csp', this.cspState, () => this.#cspPort, how);
+    this.#cspPort = await this.#ready('csp', this.#csp);
+  }
+
+  /** Start another CSP with a copy of the sealed keys, and wait until it listens. */
+  async startCspReplica(): Promise<Replica> {
+    const name = 'csp-2';
+    const state = this.#path(name, 'state');
+    const copying = this.#supervise(name, () => ({
+      programme: require.resolve('@duoveil/csp/main'),
+      arguments: ['replicate', '--state', this.cspState, '--to', state],
+    }));
+    await copying.finished;
+    let port = 0;
+    const party = await this.#startCspProcess(name, state, () => port);
+    port = await this.#ready(name, party);
+    const replica = { party, address: `${HOST}:${String(port)}` };
+    this.#replicas.push(replica);
+    return replica;
+  }
+
+  async #startCspProcess(
+    name: string,
+    state: string,
+    port: () => number,
+    how: { readonly sealed?: boolean } = {},
+  ): Promise<Supervised> {
+    const tls = await this.issue(name, { trustDomain: defaultTrustDomain, role: 'csp' });
+    return this.#start(name, '@duoveil/csp/main', port, {
       arguments: [
         ...['--tls', tls],
-        ...['--state', this.cspState],
+        ...['--state', state],
         ...(this.#options.defaultBudgets === true ? [] : NO_BUDGETS),
       ],
       environment: how.sealed === true ? {} : { DUOVEIL_PASSPHRASE: this.#passphrase },
     });
-    this.#cspPort = await this.#ready('csp', this.#csp);
   }
 
   /**
    * Start the SP and wait until it listens.
-   * @param csp where it finds its CSP, if not at the one that was started here
+   * @param csp where it finds its CSP, if not at the one that was started here; several, by commas
    */
   async startSp(csp = this.cspAddress): Promise<void> {
     this.#sp = await this.#startProvider('sp', csp, () => this.#spPort);
