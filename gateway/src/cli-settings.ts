@@ -55,6 +55,8 @@ const all = {
     .min(0, 'must be a whole number of milliseconds, 0 or more')
     .default(500),
   keepZeros: z.boolean().default(false),
+  mapping: path.optional(),
+  mqttPassword: secretSetting().optional(),
   json: z.boolean().default(false),
   spoolMaxSamples: z
     .int('must be a whole number of samples, 1 or more')
@@ -126,6 +128,11 @@ const descriptions = {
     `${SOURCE_KINDS.join(', ')} (default: by the name's end; .csv, .hea, .ndjson, .json)`,
   ],
   input: ['--input <file>', 'a recording, or - for what comes in on standard input'],
+  mapping: ['--mapping <file>', 'YAML file for a broker: its address, topics and what is where'],
+  mqttPasswordFile: [
+    '--mqtt-password-file <file>',
+    "file with the broker's password; or set DUOVEIL_GATEWAY_MQTT_PASSWORD",
+  ],
   withinMs: [
     '--within-ms <ms>',
     'readings that come one by one make a row when they are so close in time (default: 500)',

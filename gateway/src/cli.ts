@@ -90,7 +90,15 @@ export function gatewayCommand(): Command {
     gateway.command('stream'),
     [
       ...(['sp', 'tls', 'state', 'passphraseFile', 'keyFile', 'source', 'input'] as const),
-      ...(['withinMs', 'keepZeros', 'limit', 'realtime', 'json'] as const),
+      ...([
+        'mapping',
+        'mqttPasswordFile',
+        'withinMs',
+        'keepZeros',
+        'limit',
+        'realtime',
+        'json',
+      ] as const),
       ...(['spoolMaxSamples', 'spoolMaxBytes'] as const),
       ...(['metricsListen', 'traceEndpoint', 'traceRatio', 'engine', 'logLevel'] as const),
     ],
@@ -103,7 +111,7 @@ export function gatewayCommand(): Command {
         'Nothing is lost and nothing counts twice if the connection breaks or the gateway is killed: ' +
         'start it again, and it goes on where it was. A recording (CSV, WFDB, NDJSON, FHIR) has an ' +
         'end, and all its results are printed each time, from the first row on. A live source (NDJSON ' +
-        'or FHIR on standard input) goes on until it ends or the gateway is stopped. Samples wait on ' +
+        'or FHIR on standard input, MQTT) goes on until it ends or the gateway is stopped. Samples wait on ' +
         'disk, encrypted, until they are acknowledged: that takes the secret that sealed the ' +
         "patient's keys at enrolment.",
     )
@@ -172,7 +180,7 @@ async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void>
 async function runStream(settings: z.output<typeof streamSettings>): Promise<void> {
   const { json, realtime } = settings;
   const state = await requireState(settings.state);
-  const selected = selectSource(settings, state.schema.channels, process.stdin);
+  const selected = await selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);
   const party = await openParty({ ...settings, logger: loggerOf(settings) });
   const telemetry = await startTelemetry('gateway', settings, party.logger);

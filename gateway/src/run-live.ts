@@ -141,7 +141,7 @@ class LiveRun {
     const { source, state, spool, engine, random, logger, onClocks } = this.#options;
     const encoder = SampleEncoder.of(state, engine, random);
     const gaps = new GapWatch(logger);
-    const rows = inOrder(source(signal), {
+    const rows = inOrder(source(signal, logger), {
       after: spool.lastMeasuredAt,
       onSetBack: (byMs) => {
         logger.warn("the device's clock was set back; its times count from here on", { byMs });

@@ -13,9 +13,11 @@ import {
   selectChannels,
 } from '@duoveil/common/encoding';
 import { parsePatientId } from '@duoveil/common/runtime';
+import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 import { replay } from '../src/oracle/index.js';
+import { Mosquitto } from '../src/parties/mosquitto.js';
 import { simulate } from '../src/simulation/index.js';
 import { Deployment } from './support/deployment.js';
 import { PACKED } from './support/duoveil.js';
@@ -143,7 +145,46 @@ async function wfdbRecord(): Promise<string> {
   return file('r.hea', [`r 3 1 ${ROWS} 10:44:18 04/05/2026`, ...signals, ''].join('\n'));
 }
 
+/** Publishes each row as one message, once somebody has a session at the broker to keep it for. */
+async function publishRows(port: number): Promise<void> {
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`);
+  for (const { cells, index } of rows) {
+    const content = { at: Date.now() - 1000 * (ROWS - index), ...cells };
+    await client.publishAsync('vitals', JSON.stringify(content), { qos: 1 });
+  }
+  await client.endAsync();
+}
+
+/** A session that keeps what is published until the gateway comes. */
+async function reserveSession(port: number, clientId: string): Promise<void> {
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, {
+    ...{ clientId, clean: false, protocolVersion: 5 },
+    properties: { sessionExpiryInterval: 600 },
+  });
+  await client.subscribeAsync('vitals', { qos: 1 });
+  await client.endAsync();
+}
+
 describe('decisions on what comes from', () => {
+  it.skipIf(!Mosquitto.available)('an MQTT broker', async () => {
+    const broker = await Mosquitto.start();
+    try {
+      await reserveSession(broker.port, 'ward-7');
+      await publishRows(broker.port);
+      const mapping = await file(
+        'mapping.yaml',
+        `broker: mqtt://127.0.0.1:${broker.port}
+clientId: ward-7
+message: { topic: vitals, time: /at, channels: { HR: /HR, RESP: /RESP, SpO2: /SpO2 } }
+`,
+      );
+      const words = ['--source', 'mqtt', '--mapping', mapping, '--limit', String(ROWS)];
+      expect(await results('mqtt', words)).toEqual(expected);
+    } finally {
+      await broker.stop();
+    }
+  });
+
   it('a WFDB record', async () => {
     expect(await results('wfdb', ['--input', await wfdbRecord()])).toEqual(expected);
   });

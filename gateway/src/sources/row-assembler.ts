@@ -9,6 +9,8 @@ export interface Reading {
   readonly measured: boolean;
   /** As text; undefined for a reading that is known to be missing. */
   readonly value: string | undefined;
+  /** What whoever adds it knows it by, to find it among those of the open row. */
+  readonly token?: object | undefined;
 }
 
 /** A row made of readings. */
@@ -26,7 +28,7 @@ export interface AssembledRow {
 export class RowAssembler {
   readonly #channels: readonly string[];
   readonly #withinMs: number;
-  #open: { readonly first: Reading; readonly values: Map<string, string | undefined> } | undefined;
+  #open: { readonly first: Reading; readonly readings: Map<string, Reading> } | undefined;
 
   /** @param withinMs at most so far apart, in milliseconds; from 0 */
   constructor(channels: readonly string[], withinMs: number) {
@@ -42,33 +44,33 @@ export class RowAssembler {
     const done: AssembledRow[] = [];
     if (this.#open !== undefined) {
       const distance = reading.at - this.#open.first.at;
-      if (distance < -this.#withinMs) return [rowOf(reading, new Map([entry(reading)]))];
-      if (distance > this.#withinMs || this.#open.values.has(reading.channel)) {
+      if (distance < -this.#withinMs) return [rowOf([reading])];
+      if (distance > this.#withinMs || this.#open.readings.has(reading.channel)) {
         done.push(...this.flush());
       }
     }
-    this.#open ??= { first: reading, values: new Map() };
-    this.#open.values.set(...entry(reading));
-    if (this.#open.values.size === this.#channels.length) done.push(...this.flush());
+    this.#open ??= { first: reading, readings: new Map() };
+    this.#open.readings.set(reading.channel, reading);
+    if (this.#open.readings.size === this.#channels.length) done.push(...this.flush());
     return done;
+  }
+
+  /** The readings of the open row; none where there is none. */
+  get openReadings(): Reading[] {
+    return [...(this.#open?.readings.values() ?? [])];
   }
 
   /** Closes the open row, if there is one, whatever it lacks. */
   flush(): AssembledRow[] {
-    const open = this.#open;
+    const readings = this.openReadings;
     this.#open = undefined;
-    return open === undefined ? [] : [rowOf(open.first, open.values)];
+    return readings.length === 0 ? [] : [rowOf(readings)];
   }
 }
 
-function entry({ channel, value }: Reading): [string, string | undefined] {
-  return [channel, value];
-}
-
-function rowOf(
-  { at, measured }: Reading,
-  values: ReadonlyMap<string, string | undefined>,
-): AssembledRow {
-  const cells = Object.fromEntries(values);
-  return measured ? { cells, measuredAt: at } : { cells };
+/** @param readings in the order in which they came; at least one */
+function rowOf(readings: readonly Reading[]): AssembledRow {
+  const cells = Object.fromEntries(readings.map(({ channel, value }) => [channel, value]));
+  const [first] = readings;
+  return first?.measured === true ? { cells, measuredAt: first.at } : { cells };
 }

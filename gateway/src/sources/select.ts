@@ -4,18 +4,21 @@ import type { Readable } from 'node:stream';
 
 import type { Channel } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
+import type { Secret } from '@duoveil/common/secret';
 
 import { csvSource } from './csv.js';
 import { fhirFileSource, fhirLinesSource } from './fhir.js';
 import { inOrder } from './in-order.js';
 import { fileInput, streamInput } from './inputs.js';
 import { limited } from './limited.js';
+import { readMqttMapping } from './mqtt-mapping.js';
+import { mqttSource } from './mqtt.js';
 import { ndjsonSource } from './ndjson.js';
 import type { OpenSource, Source } from './source.js';
 import { wfdbSource } from './wfdb.js';
 
 /** The sources that there are. */
-export const SOURCE_KINDS = ['csv', 'wfdb', 'ndjson', 'fhir'] as const;
+export const SOURCE_KINDS = ['csv', 'wfdb', 'ndjson', 'fhir', 'mqtt'] as const;
 
 /** See {@link SOURCE_KINDS}. */
 export type SourceKind = (typeof SOURCE_KINDS)[number];
@@ -30,6 +33,10 @@ export interface SourceSettings {
   readonly limit?: number | undefined;
   /** Readings that come one by one make a row when their times are at most so far apart. */
   readonly withinMs: number;
+  /** For a broker: the file that says what is where. */
+  readonly mapping?: string | undefined;
+  /** For a broker, where it asks for one. */
+  readonly mqttPassword?: Secret<string> | undefined;
   /** Is a 0 in a WFDB record a reading? */
   readonly keepZeros: boolean;
 }
@@ -47,7 +54,7 @@ export type SelectedSource =
 /** How messages and settings call standard input. */
 export const STANDARD_INPUT = '-';
 
-const BY_EXTENSION: Readonly<Record<string, SourceKind>> = {
+const BY_EXTENSION: Readonly<Record<string, InputKind>> = {
   '.csv': 'csv',
   '.hea': 'wfdb',
   '.ndjson': 'ndjson',
@@ -58,14 +65,17 @@ const BY_EXTENSION: Readonly<Record<string, SourceKind>> = {
 /**
  * The source that the settings ask for; nothing is opened yet.
  * @param stdin standard input, for a source that reads it
- * @throws OPTION_INVALID where a setting is missing, or where two do not go together
+ * @throws OPTION_INVALID where a setting is missing, or where two do not go together; CONFIG_INVALID for
+ * a broker's mapping
  */
-export function selectSource(
+export async function selectSource(
   settings: SourceSettings,
   channels: readonly Channel[],
   stdin: Readable,
-): SelectedSource {
+): Promise<SelectedSource> {
   const { input, limit } = settings;
+  if (settings.source === 'mqtt') return { kind: 'live', open: await brokerOf(settings, channels) };
+  if (settings.mapping !== undefined) throw refuse('--mapping', 'is for --source mqtt');
   if (input === undefined) throw refuse('--input', 'is needed: a file, or - for standard input');
   const kind = kindOf(settings, input);
   if (input === STANDARD_INPUT) {
@@ -89,8 +99,24 @@ export function selectSource(
   return { kind: 'recording', source, recording: resolve(input) };
 }
 
-function kindOf({ source }: SourceSettings, input: string): SourceKind {
-  if (source !== undefined) return source;
+async function brokerOf(
+  settings: SourceSettings,
+  channels: readonly Channel[],
+): Promise<OpenSource> {
+  const { input, limit, mapping: file, withinMs, mqttPassword: password } = settings;
+  if (file === undefined) throw refuse('--mapping', 'is needed with --source mqtt');
+  if (input !== undefined)
+    throw refuse('--input', 'is not for --source mqtt: --mapping says what is');
+  const mapping = await readMqttMapping(file, channels);
+  const options = { mapping, mappingFile: file, password, withinMs, channels: names(channels) };
+  return (signal, logger) => limited(mqttSource({ ...options, logger }, signal), limit);
+}
+
+/** A source that has an input. */
+type InputKind = Exclude<SourceKind, 'mqtt'>;
+
+function kindOf({ source }: SourceSettings, input: string): InputKind {
+  if (source !== undefined && source !== 'mqtt') return source;
   if (input === STANDARD_INPUT) {
     throw refuse('--source', 'is needed with standard input: ndjson or fhir');
   }
@@ -98,7 +124,7 @@ function kindOf({ source }: SourceSettings, input: string): SourceKind {
 }
 
 function recordingOf(
-  kind: SourceKind,
+  kind: InputKind,
   path: string,
   { withinMs, keepZeros, limit }: SourceSettings,
   channels: readonly Channel[],

@@ -1,4 +1,5 @@
 /** Where readings come from. */
+import type { Logger } from '@duoveil/common/runtime';
 
 /** A data row of a source, as it stands there: nothing is validated yet. */
 export interface SourceRow {
@@ -30,5 +31,5 @@ export interface Source extends AsyncIterable<SourceRow> {
   readonly name: string;
 }
 
-/** A live source, or one that is to be read as one: it is opened when it is to begin. */
-export type OpenSource = (signal: AbortSignal) => Source;
+/** Opens a live source, which ends with the signal's reason and says in the log what it waits for. */
+export type OpenSource = (signal: AbortSignal, logger: Logger) => Source;
