@@ -54,6 +54,7 @@ const expected = replay(rows, schema, {
 let deployment: Deployment;
 beforeAll(async () => {
   deployment = await Deployment.start();
+  await writeFile(join(deployment.directory, 'a.key'), Buffer.alloc(32, 7));
 });
 afterAll(() => deployment.close());
 
@@ -66,7 +67,7 @@ interface Ended {
 /** The gateway of a patient. */
 async function gateway(words: readonly string[], stdin = ''): Promise<Ended> {
   const child = spawn(process.execPath, [gatewayMain, ...words], {
-    env: { ...process.env, DUOVEIL_GATEWAY_PASSPHRASE: 'for nobody to see' },
+    env: { ...process.env, DUOVEIL_GATEWAY_KEY_FILE: join(deployment.directory, 'a.key') },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   child.stdin.end(stdin);
