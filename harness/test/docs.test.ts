@@ -87,8 +87,8 @@ describe('docs/configuration.md', () => {
     for (const command of group().commands) {
       for (const { flag } of optionsOf(command)) {
         const words = flag.slice(2).split('-');
-        const isSecret = flag === '--passphrase-file';
-        const variable = prefix + (isSecret ? 'PASSPHRASE' : words.join('_').toUpperCase());
+        const isSecret = ['--passphrase-file', '--mqtt-password-file'].includes(flag);
+        const variable = prefix + words.slice(0, isSecret ? -1 : undefined).join('_').toUpperCase();
         const [first = '', ...others] = words;
         const key =
           first + others.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
