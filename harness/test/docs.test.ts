@@ -88,7 +88,12 @@ describe('docs/configuration.md', () => {
       for (const { flag } of optionsOf(command)) {
         const words = flag.slice(2).split('-');
         const isSecret = ['--passphrase-file', '--mqtt-password-file'].includes(flag);
-        const variable = prefix + words.slice(0, isSecret ? -1 : undefined).join('_').toUpperCase();
+        const variable =
+          prefix +
+          words
+            .slice(0, isSecret ? -1 : undefined)
+            .join('_')
+            .toUpperCase();
         const [first = '', ...others] = words;
         const key =
           first + others.map((word) => word.charAt(0).toUpperCase() + word.slice(1)).join('');
