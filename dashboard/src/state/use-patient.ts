@@ -4,6 +4,8 @@ import { describeError } from '../api/api-error.js';
 import type { PatientDetail } from '../api/types.js';
 import { useServices, useStore } from '../services.js';
 import { mergeAlarms } from './alarm-list.js';
+import { lacksBaseline } from './baselines.js';
+import { lastSequence } from './fleet-store.js';
 
 /** A patient's page's data. */
 export interface LoadedPatient {
@@ -21,17 +23,22 @@ export function usePatient(patient: string): LoadedPatient {
   const [detail, setDetail] = useState<PatientDetail>();
   const [problem, setProblem] = useState('');
   const latest = useRef(0);
+  const loading = useRef(false);
 
   const reload = useCallback((): void => {
     const asked = ++latest.current;
+    loading.current = true;
     services.api.patient(patient).then(
       (loaded) => {
         if (asked !== latest.current) return;
+        loading.current = false;
         setDetail(loaded);
         setProblem('');
       },
       (error: unknown) => {
-        if (asked === latest.current) setProblem(describeError(error));
+        if (asked !== latest.current) return;
+        loading.current = false;
+        setProblem(describeError(error));
       },
     );
   }, [services, patient]);
@@ -52,11 +59,12 @@ export function usePatient(patient: string): LoadedPatient {
     [services, patient],
   );
 
-  // A baseline that has been learnt is not in a change: the state tells that there is a new one.
-  const state = detail?.state;
+  // A baseline that has been learnt is not in a change: what was learnt from tells that there is one.
+  const missing = detail !== undefined && lacksBaseline(detail);
+  const last = detail === undefined ? 0 : lastSequence(detail);
   useEffect(() => {
-    if (state === 'monitoring') reload();
-  }, [state, reload]);
+    if (missing && !loading.current) reload();
+  }, [missing, last, reload]);
 
   return { detail, problem, reload };
 }

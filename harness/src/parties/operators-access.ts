@@ -13,18 +13,31 @@ const LISTENING = 'http listening';
 export class OperatorsAccess {
   readonly #tokens: ReadonlyMap<OperatorRole, string>;
   readonly #file: string;
+  readonly #more: Readonly<Record<string, string>>;
   readonly #found: Promise<string>;
   #find: (url: string) => void = () => undefined;
   #listen = '127.0.0.1:0';
 
-  private constructor(tokens: ReadonlyMap<OperatorRole, string>, file: string) {
+  private constructor(
+    tokens: ReadonlyMap<OperatorRole, string>,
+    file: string,
+    more: Readonly<Record<string, string>>,
+  ) {
+    this.#more = more;
     this.#tokens = tokens;
     this.#file = file;
     this.#found = new Promise((resolve) => (this.#find = resolve));
   }
 
-  /** Draw tokens. @param directory for the file of their hashes */
-  static async prepare(directory: string): Promise<OperatorsAccess> {
+  /**
+   * Draw tokens.
+   * @param directory for the file of their hashes
+   * @param more other settings of the SP, as variables
+   */
+  static async prepare(
+    directory: string,
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<OperatorsAccess> {
     const roles = ['viewer', 'operator', 'admin'] as const;
     const tokens = new Map(roles.map((role) => [role, randomBytes(32).toString('base64url')]));
     const operators = roles.map((role) => {
@@ -34,13 +47,14 @@ export class OperatorsAccess {
     const file = join(directory, 'operators.yaml');
     // JSON is YAML.
     await writeFile(file, JSON.stringify({ operators }), { mode: 0o600 });
-    return new OperatorsAccess(tokens, file);
+    return new OperatorsAccess(tokens, file, more);
   }
 
   /** The SP's settings. They are read at each start: once it has a port it keeps that. */
   get environment(): Readonly<Record<string, string>> {
     const listen = (): string => this.#listen;
     return {
+      ...this.#more,
       DUOVEIL_HTTP_OPERATORS_FILE: this.#file,
       get DUOVEIL_HTTP_LISTEN() {
         return listen();

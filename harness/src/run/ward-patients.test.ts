@@ -1,4 +1,4 @@
-/** What the default rules make of the demonstration's patients, computed in the clear. */
+/** What the ward's rules make of the demonstration's patients, computed in the clear. */
 import { parseMonitoringOptions } from '@duoveil/gateway/parts';
 import { expect, test } from 'vitest';
 
@@ -42,7 +42,7 @@ async function levelsOf(rows: ReturnType<typeof cycle>): Promise<number[]> {
   );
 }
 
-/** Whether one of the default rules, `1:20/30,3:5/10`, holds after these levels. */
+/** Whether one of {@link WARD_RULES} holds after these levels. */
 function holds(levels: readonly number[]): boolean {
   const atLeast = (level: number, of: number): number =>
     levels.slice(-of).filter((one) => one >= level).length;

@@ -11,6 +11,9 @@ export interface WardPatient {
 /** Complete samples of a baseline: few, so that somebody who looks on does not wait. */
 export const WARD_WINDOW = 20;
 
+/** Rules that are quicker than the default, for somebody who looks on. */
+export const WARD_RULES = '1:20/30,3:5/10';
+
 /** Rows from the first one to the first that shows the deterioration. */
 const ONSET = 25;
 

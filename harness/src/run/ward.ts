@@ -10,7 +10,7 @@ import { parsePatientId } from '@duoveil/common/runtime';
 import { OperatorsAccess } from '../parties/operators-access.js';
 import { engineArguments, Servers } from '../parties/servers.js';
 import { Supervised } from '../parties/supervised.js';
-import { WARD_WINDOW, type WardPatient } from './ward-patients.js';
+import { WARD_RULES, WARD_WINDOW, type WardPatient } from './ward-patients.js';
 
 const require = createRequire(import.meta.url);
 
@@ -41,7 +41,9 @@ export class Ward {
   /** Make what the parties need; start nothing yet. */
   static async prepare(options: WardOptions): Promise<Ward> {
     const { directory, keyBits, engine, onWarning } = options;
-    const access = await OperatorsAccess.prepare(directory);
+    const access = await OperatorsAccess.prepare(directory, {
+      DUOVEIL_ALARM_RULES: WARD_RULES,
+    });
     const servers = await Servers.prepare({
       ...{ directory, keyBits, engine, generator: 'residue', allowDistance: false },
       // The SP says where its pages are at this level.
