@@ -24,7 +24,7 @@ import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-optio
 import { writeLine } from './output.js';
 import { openParty, requirePatient } from './party.js';
 import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
-import { selectSource, STANDARD_INPUT } from './sources/index.js';
+import { requireSource, selectSource, STANDARD_INPUT } from './sources/index.js';
 import { peekProgress } from './spool-file.js';
 import { openSpool } from './spool-key.js';
 import { stateFiles } from './state-files.js';
@@ -179,6 +179,7 @@ async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void>
 
 async function runStream(settings: z.output<typeof streamSettings>): Promise<void> {
   const { json, realtime } = settings;
+  requireSource(settings);
   const state = await requireState(settings.state);
   const selected = await selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);

@@ -15,7 +15,7 @@ export { readMqttMapping } from './mqtt-mapping.js';
 export type { MqttMapping } from './mqtt-mapping.js';
 export { ndjsonSource } from './ndjson.js';
 export type { NdjsonOptions } from './ndjson.js';
-export { selectSource, SOURCE_KINDS, STANDARD_INPUT } from './select.js';
+export { requireSource, selectSource, SOURCE_KINDS, STANDARD_INPUT } from './select.js';
 export type { SelectedSource, SourceKind, SourceSettings } from './select.js';
 export type { OpenSource, Source, SourceRow } from './source.js';
 export { wfdbSource } from './wfdb.js';

@@ -63,28 +63,30 @@ const BY_EXTENSION: Readonly<Record<string, InputKind>> = {
 };
 
 /**
+ * Whether the settings name a source, and go together; for that nothing has to be there yet.
+ * @throws OPTION_INVALID where a setting is missing, or where two do not go together
+ */
+export function requireSource(settings: SourceSettings): void {
+  askedFor(settings);
+}
+
+/**
  * The source that the settings ask for; nothing is opened yet.
  * @param stdin standard input, for a source that reads it
- * @throws OPTION_INVALID where a setting is missing, or where two do not go together; CONFIG_INVALID for
- * a broker's mapping
+ * @throws OPTION_INVALID as {@link requireSource} does; CONFIG_INVALID for a broker's mapping
  */
 export async function selectSource(
   settings: SourceSettings,
   channels: readonly Channel[],
   stdin: Readable,
 ): Promise<SelectedSource> {
-  const { input, limit } = settings;
-  if (settings.source === 'mqtt') return { kind: 'live', open: await brokerOf(settings, channels) };
-  if (settings.mapping !== undefined) throw refuse('--mapping', 'is for --source mqtt');
-  if (input === undefined) throw refuse('--input', 'is needed: a file, or - for standard input');
-  const kind = kindOf(settings, input);
+  const asked = askedFor(settings);
+  if (asked.kind === 'mqtt') {
+    return { kind: 'live', open: await brokerOf(settings, asked.mapping, channels) };
+  }
+  const { kind, input } = asked;
+  const { limit } = settings;
   if (input === STANDARD_INPUT) {
-    if (kind === 'csv' || kind === 'wfdb') {
-      throw refuse(
-        '--input',
-        `must name a file: standard input is for ndjson and fhir, not ${kind}`,
-      );
-    }
     const open: OpenSource = (signal) => {
       const standardInput = streamInput('standard input', stdin, signal);
       const source =
@@ -99,14 +101,30 @@ export async function selectSource(
   return { kind: 'recording', source, recording: resolve(input) };
 }
 
+/** What the settings ask for. */
+type AskedFor =
+  | { readonly kind: 'mqtt'; readonly mapping: string }
+  | { readonly kind: InputKind; readonly input: string };
+
+function askedFor(settings: SourceSettings): AskedFor {
+  const { source, input, mapping } = settings;
+  if (source === 'mqtt') {
+    if (mapping === undefined) throw refuse('--mapping', 'is needed with --source mqtt');
+    if (input === undefined) return { kind: 'mqtt', mapping };
+    throw refuse('--input', 'is not for --source mqtt: --mapping says what is');
+  }
+  if (mapping !== undefined) throw refuse('--mapping', 'is for --source mqtt');
+  if (input === undefined) throw refuse('--input', 'is needed: a file, or - for standard input');
+  const kind = source ?? kindOf(input);
+  if (input !== STANDARD_INPUT || (kind !== 'csv' && kind !== 'wfdb')) return { kind, input };
+  throw refuse('--input', `must name a file: standard input is for ndjson and fhir, not ${kind}`);
+}
+
 async function brokerOf(
-  settings: SourceSettings,
+  { limit, withinMs, mqttPassword: password }: SourceSettings,
+  file: string,
   channels: readonly Channel[],
 ): Promise<OpenSource> {
-  const { input, limit, mapping: file, withinMs, mqttPassword: password } = settings;
-  if (file === undefined) throw refuse('--mapping', 'is needed with --source mqtt');
-  if (input !== undefined)
-    throw refuse('--input', 'is not for --source mqtt: --mapping says what is');
   const mapping = await readMqttMapping(file, channels);
   const options = { mapping, mappingFile: file, password, withinMs, channels: names(channels) };
   return (signal, logger) => limited(mqttSource({ ...options, logger }, signal), limit);
@@ -115,8 +133,7 @@ async function brokerOf(
 /** A source that has an input. */
 type InputKind = Exclude<SourceKind, 'mqtt'>;
 
-function kindOf({ source }: SourceSettings, input: string): InputKind {
-  if (source !== undefined && source !== 'mqtt') return source;
+function kindOf(input: string): InputKind {
   if (input === STANDARD_INPUT) {
     throw refuse('--source', 'is needed with standard input: ndjson or fhir');
   }
