@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 
 import { bitLength } from '../integers.js';
+import { Turns } from '../turns.js';
 import type { FixedBase, FixedProducts, ModularEngine, PowerJob, Ring } from './engine.js';
 import { Comb, inverses, jacobi, product } from './kernel.js';
 import { runTask } from './tasks.js';
@@ -10,6 +10,25 @@ import type { WorkerTask } from './worker-protocol.js';
 
 /** Below this size a batch costs less than sending it to another thread. */
 const WORTH_SENDING_BITS = 1024;
+
+/** What runs on the calling thread holds its event loop no longer than this in one go, in milliseconds. */
+const LONGEST_GO_MS = 5;
+
+/** However many compute on the calling thread at once: together they take no more of a turn of its event loop. */
+class Pace {
+  readonly #turns = new Turns();
+  #since = -Infinity;
+
+  /** Before each piece of work. */
+  async keep(): Promise<void> {
+    if (performance.now() - this.#since <= LONGEST_GO_MS) return;
+    await this.#turns.next();
+    this.#since = performance.now();
+  }
+}
+
+/** A process has one event loop, whatever the number of engines. */
+const pace = new Pace();
 
 /** Options of the portable engine. */
 export interface PortableEngineOptions {
@@ -89,7 +108,7 @@ class PortableRing implements Ring {
 
   async inverses(values: readonly bigint[]): Promise<bigint[]> {
     this.#requireOpen();
-    await nextTurn();
+    await pace.keep();
     return inverses(this.modulus, values);
   }
 
@@ -147,11 +166,18 @@ class PortableFixedProducts implements FixedProducts {
     }
     const modulus = this.#modulus;
     const combs = await (this.#combs ??= Promise.all(
-      this.bases.map((base) => Comb.build(modulus, base, this.maxExponentBits, () => nextTurn())),
+      this.bases.map((base) => Comb.build(modulus, base, this.maxExponentBits, () => pace.keep())),
     ));
-    return mapYielding(lists, (exponents) =>
-      combs.reduce((product, comb, i) => (product * comb.power(exponents[i] ?? 0n)) % modulus, 1n),
-    );
+    const results: bigint[] = [];
+    for (const exponents of lists) {
+      let result = 1n;
+      for (const [i, comb] of combs.entries()) {
+        await pace.keep();
+        result = (result * comb.power(exponents[i] ?? 0n)) % modulus;
+      }
+      results.push(result);
+    }
+    return results;
   }
 }
 
@@ -171,16 +197,12 @@ class PortableFixedBase implements FixedBase {
   }
 }
 
-/** Map on the calling thread, giving the event loop a turn after every few milliseconds. */
+/** Map on the calling thread, at the {@link pace} of everybody there. */
 async function mapYielding<T, U>(items: readonly T[], apply: (item: T) => U): Promise<U[]> {
   const results: U[] = [];
-  let since = performance.now();
   for (const item of items) {
+    await pace.keep();
     results.push(apply(item));
-    if (performance.now() - since > 5) {
-      await nextTurn();
-      since = performance.now();
-    }
   }
   return results;
 }

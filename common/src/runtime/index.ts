@@ -59,7 +59,7 @@ export type { SecretSetting } from './secret-setting.js';
 export { defaultMaxMessageBytes, startServer } from './server.js';
 export type { RunningServer, ServerOptions } from './server.js';
 export { bidi, implement, serverStream, unary } from './service.js';
-export { Turns } from './turns.js';
+export { Turns } from '../turns.js';
 export type {
   BidiHandler,
   BidiMethod,
