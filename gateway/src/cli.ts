@@ -24,6 +24,7 @@ import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-optio
 import { writeLine } from './output.js';
 import { openParty, requirePatient } from './party.js';
 import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
+import { keepMemorySmall } from './small-memory.js';
 import { requireSource, selectSource, STANDARD_INPUT } from './sources/index.js';
 import { peekProgress } from './spool-file.js';
 import { openSpool } from './spool-key.js';
@@ -180,6 +181,7 @@ async function runEnrol(settings: z.output<typeof enrolSettings>): Promise<void>
 async function runStream(settings: z.output<typeof streamSettings>): Promise<void> {
   const { json, realtime } = settings;
   requireSource(settings);
+  keepMemorySmall();
   const state = await requireState(settings.state);
   const selected = await selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);
