@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -132,18 +133,20 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
     const balancer = await Balancer.start();
     balancer.direct(servers.address, sp.address);
     const ward = await Ward.start(deployment, balancer.address, 3);
-    await ward.goOn();
+    await ward.scored();
     const said: string[] = [];
-    for (const [name, party, address] of [
-      ['the CSP', servers.csp, servers.cspAddress],
+    for (const [name, party, address, next] of [
+      ['the CSP', servers.csp, servers.cspAddress, csp.state],
       // It is asked by now, and the first one is back.
-      ['the other CSP', csp.party, csp.address],
+      ['the other CSP', csp.party, csp.address, servers.cspState],
       ['the SP', servers.sp, servers.address],
       ['the other SP', sp.party, sp.address],
     ] as const) {
+      const before = next && (await distancesTold(next));
       ward.measure();
       party.kill();
       await ward.goOn();
+      if (next !== undefined) expect(await distancesTold(next)).toBeGreaterThan(Number(before));
       await listening(address);
       said.push(`${name} ${(ward.longestMs / 1000).toFixed(1)} s`);
     }
@@ -250,6 +253,12 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`replicas on ${POSTGRES_NAME}`, () => {
     await proxy.stop();
   });
 });
+
+/** How many distances a CSP has given away, by its audit log. */
+async function distancesTold(cspState: string): Promise<number> {
+  const lines = await readFile(join(cspState, 'audit.log'), 'utf8');
+  return lines.split('\n').filter((line) => line.includes('"distance"')).length;
+}
 
 /** Waits until somebody takes connections there. */
 async function listening(address: string): Promise<void> {

@@ -83,7 +83,7 @@ export const spSettings = z.strictObject({
     .int()
     .min(300)
     .max(60_000)
-    .default(3_000)
+    .default(2_000)
     .describe('how long a patient stays with a service provider that is gone, in milliseconds'),
   ...alarmSettings,
   ...webhookSettings,

@@ -63,6 +63,12 @@ export interface Replica {
   readonly address: string;
 }
 
+/** Another CSP. */
+export interface CspReplica extends Replica {
+  /** Its state directory. */
+  readonly state: string;
+}
+
 /** The host that throw-away servers listen on. */
 const HOST = '127.0.0.1';
 
@@ -183,7 +189,7 @@ export class Servers {
   }
 
   /** Start another CSP with a copy of the sealed keys, and wait until it listens. */
-  async startCspReplica(): Promise<Replica> {
+  async startCspReplica(): Promise<CspReplica> {
     const name = 'csp-2';
     const state = this.#path(name, 'state');
     const copying = this.#supervise(name, () => ({
@@ -194,7 +200,7 @@ export class Servers {
     let port = 0;
     const party = await this.#startCspProcess(name, state, () => port);
     port = await this.#ready(name, party);
-    const replica = { party, address: `${HOST}:${String(port)}` };
+    const replica = { party, address: `${HOST}:${String(port)}`, state };
     this.#replicas.push(replica);
     return replica;
   }

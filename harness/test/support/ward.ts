@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 
 import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
+import { elementAt } from '@duoveil/common/lists';
 import { systemRandom } from '@duoveil/common/random';
 import { connect, parsePatientId, silentLogger } from '@duoveil/common/runtime';
 import { enrol, type RunEvent } from '@duoveil/gateway/parts';
@@ -15,9 +16,10 @@ import { engine, identity, type Deployment } from './deployment.js';
 
 const CHANNELS = ['HR', 'RESP', 'SpO2'];
 
-/** Between two readings of a patient, in milliseconds; longer where so many wait for a decision. */
-const PACE_MS = 60;
-const WAITING = 4;
+/** Between two readings of a patient, in milliseconds. */
+const PACE_MS = 200;
+
+const WINDOW = 8;
 
 /** More than any test waits for. */
 const ROWS = 2_000;
@@ -44,21 +46,25 @@ export class Ward {
     }, PACE_MS);
   }
 
-  /** Enrols so many patients, and begins. */
+  /**
+   * Enrols so many patients, and begins. The first one's distances are told, which CSPs have in their
+   * audit logs, and the others' levels.
+   */
   static async start(deployment: Deployment, address: string, count: number): Promise<Ward> {
     const schema = selectChannels(CHANNELS);
     const thresholdScaled = scaledThreshold(0.975, CHANNELS.length);
-    const rolling = { window: 8, baseline: 'rolling', retrainEvery: 16 };
-    const policy = parsePolicy(
-      { ...rolling, thresholdScaled, suite: 'packed', output: 'level' },
-      schema,
-      'the test',
+    const rolling = { window: WINDOW, baseline: 'rolling', retrainEvery: 16 };
+    const policies = (['distance', 'level'] as const).map((output) =>
+      parsePolicy({ ...rolling, thresholdScaled, suite: 'packed', output }, schema, 'the test'),
     );
     const recordings = Array.from({ length: count }, (_, i) =>
       simulate({ seed: i + 1, rows: ROWS, scenario: 'deterioration', channels: CHANNELS }),
     );
     const enrolled = await Promise.all(
-      recordings.map(async ({ rows }, i) => {
+      recordings.map(async (recording, i) => {
+        const policy = elementAt(policies, Math.min(i, 1));
+        // The ward paces them, and not their times.
+        const rows = recording.rows.map((row) => ({ ...row, seconds: 0 }));
         const patient = parsePatientId(`bed-${i}`, 'patient');
         const tls = await deployment.tls(identity('gateway', patient));
         const directory = join(deployment.directory, patient);
@@ -103,14 +109,17 @@ export class Ward {
     return Math.max(...this.#beds.map(({ longestMs }) => longestMs));
   }
 
-  /** Waits until there is a decision on every row that is there, and on some more. */
+  /** Waits until every patient is scored. */
+  async scored(): Promise<void> {
+    await this.#until(() => 2 * WINDOW);
+  }
+
+  /** Waits until there is a decision on some more rows, and none waits for one. */
   async goOn(): Promise<void> {
-    await Promise.all(
-      this.#beds.map(async ({ told, handedMs, gateway }) => {
-        const more = told.until(handedMs.length + 5);
-        await Promise.race([more, gateway.finished]);
-      }),
-    );
+    await this.#until(({ handedMs }) => handedMs.length + 5);
+    while (this.#beds.some(({ told, handedMs }) => told.count < handedMs.length)) {
+      await this.#until(({ handedMs }) => handedMs.length);
+    }
   }
 
   /**
@@ -127,9 +136,15 @@ export class Ward {
     };
   }
 
+  async #until(rows: (bed: Bed) => number): Promise<void> {
+    await Promise.all(
+      this.#beds.map((bed) => Promise.race([bed.told.until(rows(bed)), bed.gateway.finished])),
+    );
+  }
+
   #handOut(): void {
-    for (const { gateway, handedMs, told } of this.#beds) {
-      if (handedMs.length === Math.min(ROWS, told.count + WAITING)) continue;
+    for (const { gateway, handedMs } of this.#beds) {
+      if (handedMs.length === ROWS) continue;
       handedMs.push(performance.now());
       gateway.release(1);
     }
