@@ -16,6 +16,7 @@ import {
 } from '@duoveil/common/runtime';
 import type { Logger, PatientId } from '@duoveil/common/runtime';
 
+import { requirePatient } from './party.js';
 import { sealingSecret } from './sealing-secret.js';
 import { settingsFile } from './settings-file.js';
 import { isThere, makeDirectory } from './state-files.js';
@@ -137,12 +138,7 @@ async function requirePrivate(path: string, option: string, forbidden: number): 
 
 async function requireNobodyElses(state: string, patient: PatientId): Promise<void> {
   const known = await readState(state);
-  if (known === undefined || known.patient === patient) return;
-  throw duoveilError(
-    'CONFIG_INVALID',
-    `--state: ${state} belongs to ${known.patient}, but the certificate of --tls names ${patient}`,
-    { path: 'state' },
-  );
+  if (known !== undefined) requirePatient(known.patient, patient, state);
 }
 
 async function requireNew(path: string, option: string): Promise<void> {
