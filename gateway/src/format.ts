@@ -38,7 +38,7 @@ function jsonResult(event: RowEvent | Exclude<LiveEvent, TrainedEvent>): Record<
 /** The same for an event of a live run: with the sample's sequence number, or a skipped row's time. */
 export function jsonLiveLine(event: LiveEvent): string | undefined {
   if (event.kind === 'trained') return undefined;
-  const time = event.kind === 'skipped' ? momentOf(event.measuredAt) : undefined;
+  const time = event.sequence === undefined ? momentOf(event.measuredAt) : undefined;
   return JSON.stringify({ sequence: event.sequence, time, ...jsonResult(event) });
 }
 
@@ -57,7 +57,7 @@ export function readableLiveLine(event: LiveEvent): string {
   if (event.kind === 'trained') return `baseline ${event.model} trained in ${ms(event.trainMs)}`;
   const sample =
     event.sequence === undefined
-      ? (momentOf(event.kind === 'skipped' ? event.measuredAt : undefined) ?? 'a row')
+      ? (momentOf(event.measuredAt) ?? 'a row')
       : `sample ${String(event.sequence).padEnd(6)}`;
   return readableResult(sample, event);
 }

@@ -4,14 +4,16 @@ import type { MonitoringPolicy, Output, Suite } from '@duoveil/common/encoding';
 import type { Outcome } from './decisions.js';
 import { RunningMedian } from './median.js';
 
+/** What became of the row or sample at a place. */
+type OutcomeEvent<Place> = Place &
+  (
+    | { readonly kind: 'learning' }
+    | { readonly kind: 'skipped'; readonly reason: string }
+    | Extract<Outcome, { kind: 'scored' }>
+  );
+
 /** What became of a data row. `index` is its position in the recording, from 0. */
-export type RowEvent =
-  | { readonly kind: 'learning'; readonly index: number }
-  | { readonly kind: 'skipped'; readonly index: number; readonly reason: string }
-  | ({ readonly kind: 'scored'; readonly index: number } & Omit<
-      Extract<Outcome, { kind: 'scored' }>,
-      'kind'
-    >);
+export type RowEvent = OutcomeEvent<{ readonly index: number }>;
 
 /** A baseline has been trained. */
 export interface TrainedEvent {
@@ -25,24 +27,31 @@ export interface TrainedEvent {
 export type RunEvent = RowEvent | TrainedEvent;
 
 /** An event of a live run. Rows have no number there, but samples have their place in the series. */
-export type LiveEvent =
-  | TrainedEvent
-  | { readonly kind: 'learning'; readonly sequence: number }
-  | {
-      readonly kind: 'skipped';
-      readonly reason: string;
-      /** The sample's, where the row had been complete. */
-      readonly sequence?: number;
-      /** When it was measured, where that is known; milliseconds since 1970. */
-      readonly measuredAt?: number | undefined;
-    }
-  | ({ readonly kind: 'scored'; readonly sequence: number } & Omit<
-      Extract<Outcome, { kind: 'scored' }>,
-      'kind'
-    >);
+export type LiveEvent = TrainedEvent | OutcomeEvent<{ readonly sequence: number }> | SkippedLiveRow;
 
-/** The reason for a row that the service provider could make nothing of. */
-export const UNSCORABLE = 'the sample could not be scored';
+/** A row that was not complete: no sample was made of it. */
+interface SkippedLiveRow {
+  readonly kind: 'skipped';
+  readonly sequence?: undefined;
+  readonly reason: string;
+  /** When it was measured, where that is known; milliseconds since 1970. */
+  readonly measuredAt: number | undefined;
+}
+
+/** The event of a sample that was decided, as the row or sample at `place`. */
+export function outcomeEvent<Place extends object>(
+  place: Place,
+  outcome: Outcome,
+): OutcomeEvent<Place> {
+  switch (outcome.kind) {
+    case 'learning':
+      return { ...place, kind: 'learning' };
+    case 'unscorable':
+      return { ...place, kind: 'skipped', reason: 'the sample could not be scored' };
+    case 'scored':
+      return { ...place, ...outcome };
+  }
+}
 
 /** What a run came to. */
 export interface RunSummary {

@@ -16,10 +16,9 @@ import { BoundedQueue } from './bounded-queue.js';
 import { ClockWatch } from './clock-watch.js';
 import type { ClockOffsets } from './clock-watch.js';
 import { watchDecisions } from './decisions.js';
-import type { Outcome } from './decisions.js';
 import { GapWatch } from './gap-watch.js';
 import { beginLiveSeries } from './live-series.js';
-import { Tally, UNSCORABLE } from './run-events.js';
+import { outcomeEvent, Tally } from './run-events.js';
 import type { LiveEvent, RunSummary } from './run-events.js';
 import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
 import { inOrder } from './sources/index.js';
@@ -191,7 +190,7 @@ class LiveRun {
     try {
       for await (const event of watchDecisions({ ...this.#options, ...series })) {
         if (event.kind === 'decision') {
-          await this.#emit(liveEvent(event.sequence, event.outcome));
+          await this.#emit(outcomeEvent({ sequence: event.sequence }, event.outcome));
           this.#told = event.sequence;
           this.#stopIfDone();
         } else await this.#emit({ kind: 'trained', model: event.model, trainMs: event.trainMs });
@@ -206,16 +205,5 @@ class LiveRun {
   async #emit(event: LiveEvent): Promise<void> {
     this.tally.add(event);
     await this.#options.emit(event);
-  }
-}
-
-function liveEvent(sequence: number, outcome: Outcome): LiveEvent {
-  switch (outcome.kind) {
-    case 'learning':
-      return { kind: 'learning', sequence };
-    case 'unscorable':
-      return { kind: 'skipped', sequence, reason: UNSCORABLE };
-    case 'scored':
-      return { ...outcome, sequence };
   }
 }

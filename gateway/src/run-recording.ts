@@ -18,8 +18,8 @@ import { checkRecording } from './check-recording.js';
 import { watchDecisions } from './decisions.js';
 import type { DecisionEvent, Outcome } from './decisions.js';
 import { Pacer } from './pacer.js';
-import { Tally, UNSCORABLE } from './run-events.js';
-import type { RowEvent, RunEvent, RunSummary } from './run-events.js';
+import { outcomeEvent, Tally } from './run-events.js';
+import type { RunEvent, RunSummary } from './run-events.js';
 import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
 import type { PlainSample } from './sample.js';
 import type { Source } from './sources/index.js';
@@ -185,7 +185,7 @@ class Run {
         await this.#emit(
           'skipped' in row
             ? { kind: 'skipped', index: row.index, reason: row.skipped }
-            : rowEvent(row.index, await this.#nextOutcome(decisions)),
+            : outcomeEvent({ index: row.index }, await this.#nextOutcome(decisions)),
         );
       }
     } finally {
@@ -205,16 +205,5 @@ class Run {
   async #emit(event: RunEvent): Promise<void> {
     this.#tally.add(event);
     await this.#options.emit(event);
-  }
-}
-
-function rowEvent(index: number, outcome: Outcome): RowEvent {
-  switch (outcome.kind) {
-    case 'learning':
-      return { kind: 'learning', index };
-    case 'unscorable':
-      return { kind: 'skipped', index, reason: UNSCORABLE };
-    case 'scored':
-      return { ...outcome, index };
   }
 }
