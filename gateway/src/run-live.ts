@@ -12,6 +12,7 @@ import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
 
 import { linkedAbort } from './abort.js';
 import type { BackoffOptions } from './backoff.js';
+import { besideUplink } from './beside-uplink.js';
 import { BoundedQueue } from './bounded-queue.js';
 import { ClockWatch } from './clock-watch.js';
 import type { ClockOffsets } from './clock-watch.js';
@@ -25,7 +26,7 @@ import { inOrder } from './sources/index.js';
 import type { OpenSource, SourceRow } from './sources/index.js';
 import type { Spool } from './spool.js';
 import type { GatewayState } from './state.js';
-import { runUplink } from './uplink.js';
+import type { UplinkOptions } from './uplink.js';
 
 /** What a live run needs. */
 export interface LiveOptions {
@@ -54,7 +55,7 @@ const SKIPPED_WAITING = 1024;
 /**
  * Runs until the source has ended and every sample has its decision, or until the signal is aborted: that
  * is the usual end, and what waits in the spool is sent by the next run.
- * @throws INPUT_INVALID where the series was begun with a recording; as {@link runUplink} and
+ * @throws INPUT_INVALID where the series was begun with a recording; as {@link besideUplink} and
  * {@link watchDecisions}; what the source throws, also before anything is sent; STORAGE_FULL,
  * STORAGE_FAILED of the spool; what `emit` throws
  */
@@ -88,52 +89,32 @@ class LiveRun {
 
   async toTheEnd(parent: AbortSignal): Promise<void> {
     const { spool, logger, clock } = this.#options;
-    const life = linkedAbort(parent);
     const clocks = new ClockWatch(logger, clock);
-    const unobserve = metrics.spool.observe((report) => {
-      report(spool.size);
-    });
-    const parts: Promise<unknown>[] = [];
-    try {
-      const opened = new Promise<void>((resolve) => {
-        parts.push(this.#uplink(life.signal, clocks, resolve));
-      });
-      // A spool that was never used does not know where the series stands.
-      if (spool.last === 0) await Promise.race([opened, ...parts]);
+    const work = (signal: AbortSignal): Promise<void>[] => {
       this.#told = spool.last;
-      const work = [
-        this.#read(life.signal, clocks),
-        this.#tellDecisions(life.signal),
-        this.#tellSkipped(life.signal),
-      ];
-      parts.push(...work);
-      // The uplink ends by failing only.
-      await Promise.race([Promise.all(work), ...parts.slice(0, 1)]);
+      return [this.#read(signal, clocks), this.#tellDecisions(signal), this.#tellSkipped(signal)];
+    };
+    try {
+      // A spool that was never used does not know where the series stands.
+      const waitUntilOpen = spool.last === 0;
+      await besideUplink({ uplink: this.#uplink(clocks), waitUntilOpen, work }, parent);
     } finally {
-      life.abort(new Error('the run is over'));
-      life.release();
-      unobserve();
       clocks.close();
-      await Promise.allSettled(parts);
     }
   }
 
-  #uplink(signal: AbortSignal, clocks: ClockWatch, onOpened: () => void): Promise<never> {
+  #uplink(clocks: ClockWatch): UplinkOptions {
     const { state, onClocks } = this.#options;
     const { patient, parameters } = state;
-    return runUplink(
-      {
-        ...this.#options,
-        patient,
-        parametersDigest: parameters.digest,
-        onOpened,
-        onServerTime: (time) => {
-          clocks.serverTime(time);
-          onClocks?.(clocks.offsets);
-        },
+    return {
+      ...this.#options,
+      patient,
+      parametersDigest: parameters.digest,
+      onServerTime: (time) => {
+        clocks.serverTime(time);
+        onClocks?.(clocks.offsets);
       },
-      signal,
-    );
+    };
   }
 
   async #read(signal: AbortSignal, clocks: ClockWatch): Promise<void> {

@@ -11,8 +11,8 @@ import type { RandomSource } from '@duoveil/common/random';
 import { metrics, systemClock, systemSleep } from '@duoveil/common/runtime';
 import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
 
-import { linkedAbort } from './abort.js';
 import type { BackoffOptions } from './backoff.js';
+import { besideUplink } from './beside-uplink.js';
 import { BoundedQueue } from './bounded-queue.js';
 import { checkRecording } from './check-recording.js';
 import { watchDecisions } from './decisions.js';
@@ -25,7 +25,6 @@ import type { PlainSample } from './sample.js';
 import type { Source } from './sources/index.js';
 import type { Spool } from './spool.js';
 import type { GatewayState } from './state.js';
-import { runUplink } from './uplink.js';
 
 /** What a run needs. */
 export interface RecordingOptions {
@@ -66,7 +65,7 @@ type WaitingRow =
 /**
  * Runs a recording until the event of its last row, or until the signal is aborted. It may be run
  * again, after whatever happened: the events are the same, from the first row on.
- * @throws INPUT_INVALID before anything is sent; as {@link runUplink} and {@link watchDecisions};
+ * @throws INPUT_INVALID before anything is sent; as {@link besideUplink} and {@link watchDecisions};
  * STORAGE_FULL, STORAGE_FAILED of the spool; what `emit` throws
  */
 export async function runRecording(
@@ -107,36 +106,17 @@ class Run {
   }
 
   async toTheEnd(parent: AbortSignal): Promise<Tally> {
-    const life = linkedAbort(parent);
-    const parts: Promise<unknown>[] = [];
-    const unobserve = metrics.spool.observe((report) => {
-      report(this.#options.spool.size);
-    });
-    try {
-      const opened = new Promise<void>((resolve) => {
-        parts.push(this.#uplink(life.signal, resolve));
-      });
-      await Promise.race([opened, ...parts]);
-      const work = [this.#read(life.signal), this.#report(life.signal)];
-      parts.push(...work);
-      // The uplink ends by failing only.
-      await Promise.race([Promise.all(work), ...parts.slice(0, 1)]);
-      return this.#tally;
-    } finally {
-      life.abort(new Error('the run is over'));
-      life.release();
-      unobserve();
-      await Promise.allSettled(parts);
-    }
-  }
-
-  #uplink(signal: AbortSignal, onOpened: () => void): Promise<never> {
     const { state } = this.#options;
     const { patient, parameters } = state;
-    const identity = { patient, parametersDigest: parameters.digest };
     // Every run reads from the first row on, and begins when the first stream is open.
-    const ours = { ...identity, onOpened, canRepeat: true };
-    return runUplink({ ...this.#options, ...ours }, signal);
+    const ours = { patient, parametersDigest: parameters.digest, canRepeat: true };
+    const uplink = { ...this.#options, ...ours };
+    const work = (signal: AbortSignal): Promise<void>[] => [
+      this.#read(signal),
+      this.#report(signal),
+    ];
+    await besideUplink({ uplink, waitUntilOpen: true, work }, parent);
+    return this.#tally;
   }
 
   /** Reads the rows, and encrypts and spools those that are not spooled or sent yet. */
