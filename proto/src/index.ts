@@ -1,6 +1,7 @@
 /** The wire contract: every message, enumeration and service of `duoveil/v1/*.proto`. */
 export * from './gen/duoveil/v1/alarms.js';
 export * from './gen/duoveil/v1/arithmetic.js';
+export * from './gen/duoveil/v1/baseline.js';
 export * from './gen/duoveil/v1/ciphertext.js';
 export * from './gen/duoveil/v1/custody.js';
 export * from './gen/duoveil/v1/enrolment.js';

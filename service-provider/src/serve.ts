@@ -29,6 +29,7 @@ import {
 } from '@duoveil/common/runtime';
 import {
   AlarmServiceService,
+  BaselineServiceService,
   EnrolmentServiceService,
   IngestServiceService,
   MonitoringServiceService,
@@ -51,6 +52,7 @@ import {
   unsuppressAlarms,
   watchAlarms,
 } from './handlers/alarms.js';
+import { getBaselineSamples } from './handlers/baseline-samples.js';
 import { enrol } from './handlers/enrolment.js';
 import { ingest } from './handlers/ingest.js';
 import { watch } from './handlers/monitoring.js';
@@ -170,6 +172,11 @@ export async function serve(settings: SpSettings): Promise<void> {
       implement(StatisticsServiceService, {
         getStatistics: unary({ roles: ['gateway'] }, (request, context) =>
           statistics(environment, request, context),
+        ),
+      }),
+      implement(BaselineServiceService, {
+        getBaselineSamples: serverStream({ roles: ['gateway'] }, (request, context) =>
+          getBaselineSamples(environment, request, context),
         ),
       }),
       implement(MonitoringServiceService, {

@@ -104,6 +104,7 @@ export class FuzzTarget {
     for (const [i] of lists.entries()) {
       const request = GetStatisticsRequest.encode({ patientId: nameOf(i) }).finish();
       this.#keep(nameOf(i), 'GetStatistics', Buffer.from(request));
+      this.#keep(nameOf(i), 'GetBaselineSamples', Buffer.from(request));
     }
     await sp.stop();
     this.#toCsp = csp;

@@ -42,6 +42,7 @@ export const PERMISSIONS = {
     '/duoveil.v1.IngestService/Ingest': ['gateway'],
     '/duoveil.v1.MonitoringService/Watch': ['gateway', 'operator'],
     '/duoveil.v1.StatisticsService/GetStatistics': ['gateway'],
+    '/duoveil.v1.BaselineService/GetBaselineSamples': ['gateway'],
     '/duoveil.v1.AlarmService/ListAlarms': ['operator'],
     '/duoveil.v1.AlarmService/WatchAlarms': ['operator'],
     '/duoveil.v1.AlarmService/AcknowledgeAlarms': ['operator'],

@@ -57,19 +57,29 @@ export class DecisionStore {
    * The sequence numbers of accepted samples, ascending: at least the last `count` of them and all
    * above `after`, as far as there are so many. The database cannot tell which they are: decisions
    * are opened from the last one back.
+   * @param through look at no decision above it
    */
-  async accepted(patient: PatientId, count: number, after: number): Promise<number[]> {
+  async accepted(
+    patient: PatientId,
+    count: number,
+    after: number,
+    through = Infinity,
+  ): Promise<number[]> {
     const found: number[] = [];
-    for await (const page of this.backwards(patient, PAGE)) {
+    for await (const page of this.backwards(patient, PAGE, through)) {
       for (const { sequence, outcome } of page) if (isAccepted(outcome)) found.push(sequence);
       if (found.length >= count && (page.at(-1)?.sequence ?? 1) <= after + 1) break;
     }
     return found.reverse();
   }
 
-  /** All decisions from the last one back, so many at once. */
-  async *backwards(patient: PatientId, page: number): AsyncGenerator<Decision[], void> {
-    let before = Infinity;
+  /** All decisions from the last one back, or from the one numbered `through`, so many at once. */
+  async *backwards(
+    patient: PatientId,
+    page: number,
+    through = Infinity,
+  ): AsyncGenerator<Decision[], void> {
+    let before = through + 1;
     while (before > 1) {
       const decisions = await this.#pageBefore(patient, before, page);
       yield decisions;
