@@ -30,6 +30,8 @@ const all = {
   sp: path.optional(),
   tls: path.optional(),
   state: path.optional(),
+  toSp: path.optional(),
+  toState: path.optional(),
   parametersDigest: z.string().optional(),
   passphrase: secretSetting().optional(),
   keyFile: path.optional(),
@@ -89,6 +91,14 @@ export const enrolSettings = z.object({ ...connected, parametersDigest: z.string
 /** Settings of `stream`. */
 export const streamSettings = z.object(connected);
 
+/** Settings of `move`. */
+export const moveSettings = z.object({
+  ...connected,
+  toSp: path,
+  toState: path,
+  parametersDigest: z.string(),
+});
+
 /** Settings of `statistics`. */
 export const statisticsSettings = z.object(connected);
 
@@ -103,6 +113,8 @@ const descriptions = {
     '--state <directory>',
     "this patient's own directory: keys, settings, samples on the way",
   ],
+  toSp: ['--to-sp <host:port>', 'where the service provider listens that the patient moves to'],
+  toState: ['--to-state <directory>', "the patient's new directory; made if need be"],
   parametersDigest: [
     '--parameters-digest <hex>',
     'digest of the only parameters to accept, as "duoveil csp init" printed it',

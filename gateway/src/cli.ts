@@ -1,4 +1,6 @@
 /** `duoveil gateway …`: the commands, their help, and what each prints. */
+import { resolve } from 'node:path';
+
 import { parseParametersDigest } from '@duoveil/common/bcp';
 import { THRESHOLD_SCALE } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
@@ -12,6 +14,7 @@ import { readClocks } from './clock-file.js';
 import {
   enrolSettings,
   initSettings,
+  moveSettings,
   statisticsSettings,
   statusSettings,
   streamSettings,
@@ -20,6 +23,7 @@ import {
 import { enrol } from './enrol.js';
 import { jsonSummary, readableStatistics, readableSummary } from './format.js';
 import { initialise } from './init.js';
+import { move } from './move.js';
 import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 import { writeLine } from './output.js';
 import { openParty, requirePatient } from './party.js';
@@ -29,7 +33,7 @@ import { requireSource, selectSource, STANDARD_INPUT } from './sources/index.js'
 import { peekProgress } from './spool-file.js';
 import { openSpool } from './spool-key.js';
 import { stateFiles } from './state-files.js';
-import { readSecretKey, requireState, secretKeySealing } from './state.js';
+import { readSecretKey, requireNotMoved, requireState, secretKeySealing } from './state.js';
 import { fetchStatistics } from './statistics.js';
 import { stream } from './stream.js';
 
@@ -118,6 +122,24 @@ export function gatewayCommand(): Command {
     )
     .addHelpText('after', HELP_ON_SETTINGS);
   withGatewaySettings(
+    gateway.command('move'),
+    [
+      ...(['sp', 'tls', 'state', 'toSp', 'toState', 'parametersDigest'] as const),
+      ...(['passphraseFile', 'keyFile', 'insecureKeyBits', 'engine', 'logLevel'] as const),
+    ],
+    moveSettings,
+    runMove,
+  )
+    .summary('move the patient to another generation of keys, with the baseline')
+    .description(
+      'Moves a patient to a service provider of another generation of keys, without learning anew and ' +
+        'without losing a sample: stop the stream, move, and stream from the new state directory to the ' +
+        "new service provider. What waits is sent first. The samples behind the patient's baseline are " +
+        "fetched, decrypted here with the patient's key, and sent under a new key. A move that was " +
+        'interrupted goes on when it is done again.',
+    )
+    .addHelpText('after', HELP_ON_SETTINGS);
+  withGatewaySettings(
     gateway.command('statistics'),
     ['sp', 'tls', 'state', 'passphraseFile', 'keyFile', 'json', 'engine', 'logLevel'],
     statisticsSettings,
@@ -183,6 +205,7 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   requireSource(settings);
   keepMemorySmall();
   const state = await requireState(settings.state);
+  requireNotMoved(state);
   const selected = await selectSource(settings, state.schema.channels, process.stdin);
   const secret = await sealingSecret(settings);
   const party = await openParty({ ...settings, logger: loggerOf(settings) });
@@ -217,6 +240,39 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
   }
 }
 
+async function runMove(settings: z.output<typeof moveSettings>): Promise<void> {
+  const { state, toSp, toState, parametersDigest, insecureKeyBits } = settings;
+  const secret = await sealingSecret(settings);
+  const logger = loggerOf(settings);
+  const party = await openParty({ ...settings, logger });
+  const there = await openParty({ ...settings, sp: toSp, logger });
+  try {
+    requirePatient((await requireState(state)).patient, party.patient, state);
+    const moved = await whileNotStopped((signal) =>
+      move(
+        {
+          from: { connection: party.connection, directory: resolve(state) },
+          to: { connection: there.connection, directory: resolve(toState) },
+          ...{
+            pinned: parseParametersDigest(parametersDigest, '--parameters-digest'),
+            insecureKeyBits,
+          },
+          ...{ secret, engine: party.engine, random: systemRandom, logger },
+        },
+        signal,
+      ),
+    );
+    const samples = moved.moved?.samples ?? 0;
+    await writeLine(`${moved.patient} has moved, with the ${samples} samples behind the baseline`);
+    await writeLine(
+      `stream from now on: duoveil gateway stream --sp ${toSp} --state ${toState} ..`,
+    );
+  } finally {
+    await there.close();
+    await party.close();
+  }
+}
+
 async function runStatistics(settings: z.output<typeof statisticsSettings>): Promise<void> {
   const state = await requireState(settings.state);
   const { patient, parameters } = state;
@@ -239,7 +295,9 @@ async function runStatistics(settings: z.output<typeof statisticsSettings>): Pro
 }
 
 async function runStatus(settings: z.output<typeof statusSettings>): Promise<void> {
-  const { patient, trustDomain, parameters, schema, policy } = await requireState(settings.state);
+  const { patient, trustDomain, parameters, schema, policy, moved, movedTo } = await requireState(
+    settings.state,
+  );
   const sealedWith = await secretKeySealing(settings.state);
   const status = {
     patient,
@@ -254,6 +312,8 @@ async function runStatus(settings: z.output<typeof statusSettings>): Promise<voi
     thresholds: [policy.thresholdScaled, ...policy.higherThresholdsScaled].map(
       (scaled) => Number(scaled) / Number(THRESHOLD_SCALE),
     ),
+    movedSamples: moved?.samples,
+    movedTo,
     ...spoolStatus(stateFiles(settings.state).spool),
     ...(await clockStatus(settings.state)),
   };

@@ -6,6 +6,8 @@ export type { DecisionEvent, Outcome, Statistic, WatchOptions } from './decision
 export { enrol } from './enrol.js';
 export type { Enrolled, EnrolOptions } from './enrol.js';
 export { jsonLine, jsonSummary, readableLine, readableSummary } from './format.js';
+export { move } from './move.js';
+export type { MoveOptions, Place } from './move.js';
 export { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
 export type { Monitoring, MonitoringValues } from './monitoring-options.js';
 export { writeLine } from './output.js';

@@ -3,7 +3,8 @@
  *
  * Every run begins at the first row. Complete rows are numbered from 1, so that a number stands for
  * the same row each time: what the service provider or the spool has already is not encrypted again,
- * and its decisions come out again, in order, from the first.
+ * and its decisions come out again, in order, from the first. Of a series that was moved from another
+ * generation of keys, the first is the first after the move.
  */
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
@@ -24,7 +25,7 @@ import { quantiseSourceRow, sampleBytes, SampleEncoder } from './sample.js';
 import type { PlainSample } from './sample.js';
 import type { Source } from './sources/index.js';
 import type { Spool } from './spool.js';
-import type { GatewayState } from './state.js';
+import type { GatewayState, Moved } from './state.js';
 
 /** What a run needs. */
 export interface RecordingOptions {
@@ -95,6 +96,20 @@ function requireSameRecording({ source, recording, spool, state }: RecordingOpti
   );
 }
 
+/** What the series begins with in the place of rows: nothing, unless it was moved. */
+function beginningOf({ moved = { samples: 0, after: 0 } }: GatewayState): Moved {
+  return moved;
+}
+
+function lostBeginning({ patient }: GatewayState): Error {
+  return duoveilError(
+    'SEQUENCE_GAP',
+    `the samples that the series of ${patient} was moved with have not arrived: run "duoveil gateway ` +
+      'move" again; if it was done, the service provider has lost them: restore its store',
+    { expected: 1n },
+  );
+}
+
 /** The parts of a run, and what flows between them. */
 class Run {
   readonly #options: RecordingOptions;
@@ -126,24 +141,28 @@ class Run {
     const pacer = new Pacer(clock, sleep);
     const encoder = SampleEncoder.of(state, engine, random);
     const known = spool.last;
+    const { samples, after } = beginningOf(state);
+    if (known < samples) throw lostBeginning(state);
     let batch: PlainSample[] = [];
     const flush = async (): Promise<void> => {
       if (batch.length > 0) await spool.put(await encoder.encode(batch), signal);
       metrics.rows.add(batch.length, { 'duoveil.outcome': 'sent' });
       batch = [];
     };
-    let sequence = 0;
+    let sequence = samples - after;
     for await (const row of source) {
       if (realtime && sequence >= known) await pacer.wait(row, signal);
       // What the queue's reader waits for may still be in the batch.
       if (this.#rows.full) await flush();
       const quantised = quantiseSourceRow(state.schema, row);
       if ('skipped' in quantised) {
+        if (sequence < samples) continue;
         metrics.rows.add(1, { 'duoveil.outcome': 'skipped' });
         await this.#rows.push({ index: row.index, skipped: quantised.skipped }, signal);
         continue;
       }
       sequence += 1;
+      if (sequence <= samples) continue;
       await this.#rows.push({ index: row.index, sequence }, signal);
       if (sequence <= known) continue;
       const measuredAt = realtime ? (row.measuredAt ?? clock.now().getTime()) : undefined;
@@ -158,7 +177,7 @@ class Run {
   async #report(signal: AbortSignal): Promise<void> {
     const { state } = this.#options;
     const { patient, policy } = state;
-    const series = { patient, output: policy.output, from: 1 };
+    const series = { patient, output: policy.output, from: beginningOf(state).samples + 1 };
     const decisions = watchDecisions({ ...this.#options, ...series, signal });
     try {
       for await (const row of this.#rows.items(signal)) {

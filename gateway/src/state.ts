@@ -31,6 +31,18 @@ export interface GatewayState {
   readonly key: EncodedKey;
   readonly schema: Schema;
   readonly policy: MonitoringPolicy;
+  /** Where the patient came here from another generation of keys. */
+  readonly moved?: Moved | undefined;
+  /** The state directory that the patient has been moved to: this one is not streamed from any more. */
+  readonly movedTo?: string | undefined;
+}
+
+/** What a series that was moved begins with. */
+export interface Moved {
+  /** So many samples come first: those that the baseline goes on from. */
+  readonly samples: number;
+  /** They follow this complete row of the series before, counted from 1; it and all before it have their decisions there. */
+  readonly after: number;
 }
 
 const hex = z.string().regex(/^([0-9a-f]{2})+$/, 'must be bytes in lower-case hexadecimal');
@@ -54,6 +66,8 @@ const fileSchema = z.strictObject({
   proof: z.strictObject({ commitment: bytes, response: bytes }),
   schema: z.unknown(),
   policy: z.unknown(),
+  moved: z.strictObject({ samples: z.int().min(0), after: z.int().min(0) }).optional(),
+  movedTo: z.string().min(1).optional(),
 });
 
 /**
@@ -78,6 +92,8 @@ export async function readState(directory: string): Promise<GatewayState | undef
     key: { publicKey: content.publicKey, ...content.proof },
     schema,
     policy: parsePolicy(content.policy, schema, gateway),
+    ...(content.moved !== undefined && { moved: content.moved }),
+    ...(content.movedTo !== undefined && { movedTo: content.movedTo }),
   };
 }
 
@@ -96,11 +112,24 @@ export async function requireState(directory: string): Promise<GatewayState> {
 }
 
 /**
+ * A directory that the patient was moved away from is not streamed from.
+ * @throws CONFIG_INVALID
+ */
+export function requireNotMoved({ patient, movedTo }: GatewayState): void {
+  if (movedTo === undefined) return;
+  throw duoveilError(
+    'CONFIG_INVALID',
+    `state: ${patient} was moved to another generation of keys; the state directory is ${movedTo} now`,
+    { path: 'state' },
+  );
+}
+
+/**
  * Writes the state, all of it or nothing. The directory is made if need be.
  * @throws STORAGE_FULL, STORAGE_FAILED
  */
 export async function writeState(directory: string, state: GatewayState): Promise<void> {
-  const { patient, trustDomain, parameters, key, schema, policy } = state;
+  const { patient, trustDomain, parameters, key, schema, policy, moved, movedTo } = state;
   const content: z.input<typeof fileSchema> = {
     version: 1,
     patient,
@@ -115,6 +144,8 @@ export async function writeState(directory: string, state: GatewayState): Promis
     proof: { commitment: toHex(key.commitment), response: toHex(key.response) },
     schema,
     policy: policyToJson(policy),
+    moved,
+    movedTo,
   };
   await makeDirectory(directory);
   await writeFileAtomic(stateFiles(directory).gateway, `${JSON.stringify(content, null, 2)}\n`);

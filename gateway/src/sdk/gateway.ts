@@ -16,7 +16,7 @@ import { openParty, requirePatient } from '../party.js';
 import type { Party } from '../party.js';
 import { sealingSecret } from '../sealing-secret.js';
 import { openSpool } from '../spool-key.js';
-import { readSecretKey, requireState } from '../state.js';
+import { readSecretKey, requireNotMoved, requireState } from '../state.js';
 import type { GatewayState } from '../state.js';
 import { fetchStatistics } from '../statistics.js';
 import type { BaselineStatistics } from '../statistics.js';
@@ -219,6 +219,7 @@ export class Gateway implements AsyncDisposable {
 
   async #open(): Promise<Outbox> {
     const state = await this.#state();
+    requireNotMoved(state);
     const spool = await openSpool({
       directory: this.#options.state,
       patient: state.patient,

@@ -14,15 +14,22 @@ import {
 import { duoveilError } from '@duoveil/common/errors';
 import type { EngineChoice } from '@duoveil/common/modular';
 import {
+  callUnary,
+  connect,
   createAuthority,
+  credentialFiles,
   defaultTrustDomain,
   issueCertificate,
+  loadTls,
+  parsePatientId,
   writeCredentials,
   type Authority,
   type Identity,
   type LogLevel,
   type PatientId,
 } from '@duoveil/common/runtime';
+
+import { CustodyServiceService } from '@duoveil/proto';
 
 import type { ChildOptions } from './child.js';
 import { Supervised } from './supervised.js';
@@ -31,6 +38,11 @@ const require = createRequire(import.meta.url);
 
 /** How long a server may take until it listens, in milliseconds. */
 const READY_MS = 90_000;
+
+/** How long a call may take. */
+const SOON = { deadlineMs: 60_000 };
+
+const CUSTODIAN = parsePatientId('custodian', 'name');
 
 /** What the servers are to be. */
 export interface ServerOptions {
@@ -67,6 +79,12 @@ export interface Replica {
 export interface CspReplica extends Replica {
   /** Its state directory. */
   readonly state: string;
+}
+
+/** Another SP, for another generation of keys. */
+export interface Successor extends Replica {
+  /** The file of its database. */
+  readonly database: string;
 }
 
 /** The host that throw-away servers listen on. */
@@ -242,20 +260,60 @@ export class Servers {
     return replica;
   }
 
-  async #startProvider(name: string, csp: string, port: () => number): Promise<Supervised> {
+  /**
+   * Start an SP for another generation of keys, with a database of its own, and wait until it listens.
+   * @param digest of that generation's parameters
+   */
+  async startSuccessor(digest: ParametersDigest, csp = this.cspAddress): Promise<Successor> {
+    const name = `sp-${String(this.#replicas.length + 2)}`;
+    const database = this.#path(name, 'sp.db');
+    let port = 0;
+    const own = ['--database', database];
+    const party = await this.#startProvider(name, csp, () => port, { digest, database: own });
+    port = await this.#ready(name, party);
+    const successor = { party, address: `${HOST}:${String(port)}`, database };
+    this.#replicas.push(successor);
+    return successor;
+  }
+
+  async #startProvider(
+    name: string,
+    csp: string,
+    port: () => number,
+    { digest, database } = { digest: this.digest, database: this.#database },
+  ): Promise<Supervised> {
     const tls = await this.issue(name, { trustDomain: defaultTrustDomain, role: 'sp' });
-    const { databaseUrl } = this.#options;
+    const isShared = this.#options.databaseUrl !== undefined;
     return this.#start(name, '@duoveil/service-provider/main', port, {
-      arguments: [
-        ...['--tls', tls],
-        ...['--csp', csp],
-        ...['--parameters-digest', this.digest],
-        ...(databaseUrl === undefined
-          ? ['--database', this.spDatabase]
-          : ['--database-url', databaseUrl]),
-      ],
-      environment: databaseUrl === undefined ? {} : { DUOVEIL_STORE_KEY: this.#storeKey },
+      arguments: [...['--tls', tls], ...['--csp', csp], '--parameters-digest', digest, ...database],
+      environment: isShared ? { DUOVEIL_STORE_KEY: this.#storeKey } : {},
     });
+  }
+
+  /** Where the SP and its replicas keep their things. */
+  get #database(): readonly string[] {
+    const { databaseUrl } = this.#options;
+    return databaseUrl === undefined
+      ? ['--database', this.spDatabase]
+      : ['--database-url', databaseUrl];
+  }
+
+  /** Make a new generation of keys at the CSP, as a custodian does; the digest of its parameters. */
+  async rotate(): Promise<ParametersDigest> {
+    const identity: Identity = {
+      trustDomain: defaultTrustDomain,
+      role: 'custodian',
+      name: CUSTODIAN,
+    };
+    const tls = await loadTls(credentialFiles(await this.issue('custodian', identity)));
+    const connection = connect({ address: this.cspAddress, tls, expectRole: 'csp' });
+    try {
+      const { custody } = await callUnary(connection, CustodyServiceService.rotate, {}, SOON);
+      const bytes = custody?.generations.at(-1)?.parametersDigest ?? Buffer.alloc(0);
+      return parseParametersDigest(bytes.toString('hex'), 'csp rotate');
+    } finally {
+      connection.close();
+    }
   }
 
   /** Issue a gateway's certificate; its directory. */

@@ -1,4 +1,4 @@
-export { encryptSamples } from './encrypt.js';
+export { encryptSamples, readSample } from './encrypt.js';
 export { distanceOfLeverage } from './leverage.js';
 export type { CryptoServiceProviderRole, ProviderKey, ServiceProviderRole } from './roles.js';
 export {
