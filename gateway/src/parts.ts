@@ -25,7 +25,7 @@ export type { SpoolBounds, SpooledSample, SpoolOptions } from './spool.js';
 export { openSpool } from './spool-key.js';
 export type { OpenSpoolOptions } from './spool-key.js';
 export { readSecretKey, readState, requireState, writeState } from './state.js';
-export type { GatewayState } from './state.js';
+export type { GatewayState, Moved } from './state.js';
 export { stateFiles } from './state-files.js';
 export type { StateFiles } from './state-files.js';
 export { fetchStatistics } from './statistics.js';

@@ -37,17 +37,28 @@ test('every operation and every fault is drawn, every suite, output and baseline
     ...named(['GetParameters', 'Enrol'], both, unary),
     ...named(['Ingest'], both, [...unary, 'silence']),
     ...named(['Watch'], ['response'], ['drop', 'delay', 'silence']),
-    ...['send', 'wait', 'fault', 'kill', 'process true', 'process false', 'fixed', 'rolling'],
+    ...[
+      'send',
+      'wait',
+      'fault',
+      'kill',
+      'move',
+      'process true',
+      'process false',
+      'fixed',
+      'rolling',
+    ],
     ...['packed', 'packed distance', 'packed level', 'reference', 'reference distance'],
   ];
   expect([...seen].sort()).toEqual(expected.sort());
-  const servers = planServers(1, 1_000, new Set(['kill', 'restart', 'stall', 'fill']));
+  const servers = planServers(1, 1_000, new Set(['kill', 'restart', 'stall', 'fill', 'rotate']));
   const kinds = new Set(
     servers.map(({ operation }) =>
       'party' in operation ? `${operation.kind} ${operation.party}` : operation.kind,
     ),
   );
-  expect(kinds.size).toBe(8);
+  // Four things that are done to each of three, and the rotation.
+  expect(kinds.size).toBe(13);
   expect(servers.every(({ after }) => after >= 0 && after < 1)).toBe(true);
 });
 

@@ -9,12 +9,13 @@ import {
   selectChannels,
   type MonitoringPolicy,
 } from '@duoveil/common/encoding';
-import { systemRandom, type RandomSource } from '@duoveil/common/random';
+import { systemRandom } from '@duoveil/common/random';
 import { connect, parsePatientId, silentLogger, type Tls } from '@duoveil/common/runtime';
 import { enrol, move, type MoveOptions, type Place } from '@duoveil/gateway/parts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
 import { expectedResults, ToldRows } from '../src/faults/index.js';
+import { cutAfter } from '../src/faults/moving.js';
 import { resultOfEvent, resultOfLine, type RowResult } from '../src/faults/row-results.js';
 import { SEALING_KEY } from '../src/faults/sealing-key.js';
 import { SimulatedGateway } from '../src/faults/simulated-gateway.js';
@@ -196,20 +197,6 @@ describe('move', () => {
     await bed.stream(to, goneOnWith(expected, 24));
   });
 });
-
-/** A source of randomness that gives out after so many draws. */
-function cutAfter(draws: number, end: AbortController): RandomSource {
-  let left = draws;
-  return {
-    bytes: (length) => {
-      left -= 1;
-      if (left >= 0) return systemRandom.bytes(length);
-      const error = new Error('the power is off');
-      end.abort(error);
-      throw error;
-    },
-  };
-}
 
 function resultsIn(output: readonly string[]): readonly (RowResult | undefined)[] {
   const lines = output.map((line) => JSON.parse(line) as StreamEvent);

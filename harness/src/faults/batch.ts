@@ -3,7 +3,11 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { decodeParameters, type PublicParameters } from '@duoveil/common/bcp';
+import {
+  decodeParameters,
+  type ParametersDigest,
+  type PublicParameters,
+} from '@duoveil/common/bcp';
 import type { ModularEngine } from '@duoveil/common/modular';
 import {
   callUnary,
@@ -33,10 +37,15 @@ import {
   type SharedDatabase,
 } from './server-faults.js';
 import { SpProxy } from './sp-proxy.js';
+import { NextGeneration } from './successor.js';
+
+/** Where a service provider keeps its things: in a file, or in a PostgreSQL. */
+export type KeptAt =
+  { readonly file: string } | { readonly databaseUrl: string; readonly storeKey: string };
 
 /** Reads from the store of a service provider that has stopped. */
 export type StoreReader = (
-  store: { readonly servers: Servers; readonly databaseUrl: string | undefined },
+  store: KeptAt,
   parameters: PublicParameters,
   patients: readonly PatientId[],
 ) => Promise<ReadonlyMap<PatientId, readonly KeptDecision[]>>;
@@ -100,16 +109,7 @@ export async function runBatch(options: BatchOptions, counts: FaultCounts): Prom
     if (options.database !== undefined) counts.add('lists with two sps', runs.length);
     const failures = await deployment.run(runs);
     await deployment.stop();
-    const patients = runs.map(({ patient }) => patient);
-    const kept = await within(
-      DEADLINE_MS.stop,
-      'reading the store',
-      options.readStore(
-        { servers: deployment.servers, databaseUrl: options.database?.url },
-        deployment.parameters,
-        patients,
-      ),
-    );
+    const kept = await deployment.kept(runs);
     const differ = runs.flatMap(({ list, patient, expected }) => {
       // What was not told is not expected to be there.
       if (failures.some((failure) => failure.list === list.seed)) return [];
@@ -156,6 +156,9 @@ class BatchDeployment {
   readonly #faults: ServerFaults;
   readonly #replication: Replication | undefined;
   readonly #environment: Omit<ListEnvironment, 'doubles'>;
+  /** Made for the first list that asks. */
+  #making: Promise<NextGeneration> | undefined;
+  #next: NextGeneration | undefined;
   #rows = 0;
   #stopped: Promise<void> | undefined;
   #wake = (): void => undefined;
@@ -172,6 +175,8 @@ class BatchDeployment {
       readonly log: string[];
       readonly defects: string[];
       readonly replication: Replication | undefined;
+      readonly asCsp: Tls;
+      readonly asSp: Tls;
     },
   ) {
     this.#options = options;
@@ -186,6 +191,7 @@ class BatchDeployment {
     this.#faults = new ServerFaults(
       parts.servers,
       parts.replication,
+      () => this.#next?.successor,
       counts,
       callFaults(options.seed),
     );
@@ -197,6 +203,7 @@ class BatchDeployment {
       engine: options.engine,
       directory: join(parts.directory, 'gateways'),
       counts,
+      nextGeneration: () => (this.#making ??= this.#makeNext(parts)),
       onRows: (rows) => {
         this.#rows += rows;
         this.#wake();
@@ -251,13 +258,56 @@ class BatchDeployment {
       const sp = new SpProxy({ address: replication?.balancer.address ?? servers.address, asSp });
       await sp.start();
       return new BatchDeployment(options, counts, {
-        ...{ directory, servers, parameters, csp, sp, log, defects, replication },
+        ...{ directory, servers, parameters, csp, sp, log, defects, replication, asCsp, asSp },
       });
     } catch (error) {
       await servers.stop();
       await rm(directory, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  async #makeNext(parts: { readonly asCsp: Tls; readonly asSp: Tls }): Promise<NextGeneration> {
+    const { servers } = this;
+    const { meddle } = this.#faults;
+    const { engine } = this.#options;
+    this.#next = await NextGeneration.make({
+      ...{ ...parts, servers, meddle },
+      fetchParameters: (digest) => fetchParameters(servers.cspAddress, parts.asSp, engine, digest),
+    });
+    return this.#next;
+  }
+
+  /**
+   * All decisions on each patient, as the stores have them: of one who was moved, those before and those
+   * after, without those on the samples that were taken along.
+   */
+  async kept(runs: readonly ListRun[]): Promise<ReadonlyMap<PatientId, readonly KeptDecision[]>> {
+    const { database, readStore } = this.#options;
+    const { spDatabase: file, storeKey } = this.servers;
+    const read = (
+      where: KeptAt,
+      parameters: PublicParameters,
+      of: readonly ListRun[],
+    ): ReturnType<StoreReader> => {
+      const patients = of.map(({ patient }) => patient);
+      return within(DEADLINE_MS.stop, 'reading the store', readStore(where, parameters, patients));
+    };
+    const first = database === undefined ? { file } : { databaseUrl: database.url, storeKey };
+    const before = await read(first, this.parameters, runs);
+    if (this.#next === undefined) return before;
+    const { successor, parameters } = this.#next;
+    const movers = runs.filter(({ moved }) => moved !== undefined);
+    const after = await read({ file: successor.database }, parameters, movers);
+    const whole = movers.map(({ patient, moved }): [PatientId, readonly KeptDecision[]] => {
+      const { samples, after: last } = moved ?? { samples: 0, after: 0 };
+      const own = (after.get(patient) ?? []).map(({ sequence, outcome }) => ({
+        sequence: sequence - samples + last,
+        outcome,
+      }));
+      return [patient, [...(before.get(patient) ?? []), ...own.slice(samples)]];
+    });
+    return new Map([...before, ...whole]);
   }
 
   /** Runs all lists, some at a time, while the servers meet with their faults. */
@@ -292,8 +342,11 @@ class BatchDeployment {
   async #stop(): Promise<void> {
     const ended = (what: string, work: Promise<void> | undefined): Promise<void> =>
       within(DEADLINE_MS.stop, `stopping ${what}`, work ?? Promise.resolve());
+    // One that is being made would be started after the rest was stopped.
+    await this.#making?.catch(() => undefined);
     await ended('what stands before the sp', this.#sp.stop());
     await ended('the servers', this.servers.stop());
+    await ended('the next generation', this.#next?.stop());
     await ended('the balancer', this.#replication?.balancer.stop());
     await ended('what stands before the csp', this.#csp.stop());
   }
@@ -313,6 +366,7 @@ class BatchDeployment {
       csp,
       sp,
       ...(this.#replication === undefined ? [] : [this.#replication.replica.party]),
+      ...(this.#next === undefined ? [] : [this.#next.successor.party]),
     ];
     await Promise.race(all.map(({ finished }) => finished));
     throw new Error('a server ended');
@@ -360,8 +414,12 @@ async function fetchParameters(
   address: string,
   tls: Tls,
   engine: ModularEngine,
+  parametersDigest?: ParametersDigest,
 ): Promise<PublicParameters> {
-  const csp = connect({ address, tls, expectRole: 'csp' });
+  const csp = connect({
+    ...{ address, tls, expectRole: 'csp' },
+    ...(parametersDigest !== undefined && { parametersDigest }),
+  });
   try {
     const { getParameters } = ParametersServiceService;
     const { parameters } = await callUnary(csp, getParameters, {}, { deadlineMs: 30_000 });

@@ -1,3 +1,4 @@
+import type { ParametersDigest } from '@duoveil/common/bcp';
 import {
   callUnary,
   connect,
@@ -37,6 +38,8 @@ export interface CspProxyOptions {
   readonly asCsp: Tls;
   /** What it shows to the CSP: a service provider's. */
   readonly asSp: Tls;
+  /** The generation of keys that all calls are for; the oldest unless given. */
+  readonly parametersDigest?: ParametersDigest;
 }
 
 /**
@@ -65,10 +68,10 @@ export class CspProxy {
 
   /** Listens, on the same port each time. */
   async start(): Promise<void> {
+    const { address, asSp, parametersDigest } = this.#options;
     this.#behind = connect({
-      address: this.#options.address,
-      tls: this.#options.asSp,
-      expectRole: 'csp',
+      ...{ address, tls: asSp, expectRole: 'csp' },
+      ...(parametersDigest !== undefined && { parametersDigest }),
     });
     this.#server = await startServer({
       listen: this.address,

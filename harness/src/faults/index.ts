@@ -1,6 +1,6 @@
 /** The fault simulation: seeded operation lists against real services. */
 export { runBatch } from './batch.js';
-export type { ListFailure, StoreReader } from './batch.js';
+export type { KeptAt, ListFailure, StoreReader } from './batch.js';
 export { FaultCounts } from './fault-counts.js';
 export { KNOWN_SEEDS } from './known-seeds.js';
 export type { Doubles } from './list-run.js';

@@ -14,7 +14,7 @@ import {
   type PatientId,
   type Tls,
 } from '@duoveil/common/runtime';
-import { enrol, type Spool } from '@duoveil/gateway/parts';
+import { enrol, type Moved, type Spool } from '@duoveil/gateway/parts';
 
 import type { FaultCounts } from './fault-counts.js';
 import type { GatewayCertificate, GatewayCertificates } from './gateway-certificates.js';
@@ -22,9 +22,11 @@ import { GatewayProcess } from './gateway-process.js';
 import { MessageFaults } from './message-faults.js';
 import type { GatewayOperation, OperationList } from './operations.js';
 import { expectedResults, resultOfEvent, resultOfLine, type RowResult } from './row-results.js';
+import { moveStubbornly } from './moving.js';
 import { SEALING_KEY } from './sealing-key.js';
 import { SimulatedGateway } from './simulated-gateway.js';
 import type { MessageMeddling, SpProxy } from './sp-proxy.js';
+import type { NextGeneration } from './successor.js';
 import { ToldRows } from './told-rows.js';
 
 /** What a list is run against. */
@@ -37,6 +39,8 @@ export interface ListEnvironment {
   /** For the gateways' state. */
   readonly directory: string;
   readonly counts: FaultCounts;
+  /** The next generation of keys; made for the first list that asks. */
+  readonly nextGeneration: () => Promise<NextGeneration>;
   /** Called when rows are handed to a gateway. */
   readonly onRows: (rows: number) => void;
   /** Parts that are wrong on purpose, to see that it is noticed. */
@@ -62,6 +66,8 @@ export class ListRun {
   readonly #faults: MessageFaults;
   readonly #told: ToldRows;
   #stage = 'its beginning';
+  readonly #admitted: SpProxy[] = [];
+  #moved: Moved | undefined;
 
   constructor(list: OperationList, patient: string, environment: ListEnvironment) {
     this.list = list;
@@ -70,6 +76,11 @@ export class ListRun {
     this.#environment = environment;
     this.#faults = new MessageFaults(environment.counts);
     this.#told = new ToldRows(this.expected);
+  }
+
+  /** With what the series goes on at the next generation of keys; undefined where it was not moved. */
+  get moved(): Moved | undefined {
+    return this.#moved;
   }
 
   /** What it is at; for who has waited too long. */
@@ -84,7 +95,9 @@ export class ListRun {
     const certificate = await gateways.of(patient);
     const { tls } = certificate;
     const { meddle } = this.#faults;
-    proxy.admit(patient, { tls, meddle: doubles?.meddle?.(meddle) ?? meddle });
+    const guest = { tls, meddle: doubles?.meddle?.(meddle) ?? meddle };
+    this.#admitted.push(proxy);
+    proxy.admit(patient, guest);
     try {
       const operations = this.#armedBeforeEnrolment();
       this.#stage = 'enrolment';
@@ -98,7 +111,7 @@ export class ListRun {
         await gateway.stop();
       }
     } finally {
-      proxy.dismiss(patient);
+      for (const one of this.#admitted) one.dismiss(patient);
       await rm(join(directory, patient), { recursive: true, force: true });
     }
   }
@@ -173,6 +186,7 @@ export class ListRun {
           process.kill();
           return Promise.resolve();
         },
+        move: () => Promise.reject(new Error('a process does not move')),
         stop: () => process.stop(),
       };
     }
@@ -191,11 +205,49 @@ export class ListRun {
       },
       kill: async () => {
         await gateway.kill();
-        told.begin();
+        told.begin(this.#firstRow);
+        await gateway.start();
+      },
+      move: async (draws) => {
+        await gateway.stop();
+        const next = await this.#move(gateway.directory, certificate.tls, draws);
+        told.begin(this.#firstRow);
+        gateway.moveTo(next.address, next.directory);
         await gateway.start();
       },
       stop: () => gateway.stop(),
     };
+  }
+
+  async #move(
+    directory: string,
+    tls: Tls,
+    draws: number,
+  ): Promise<{ readonly address: string; readonly directory: string }> {
+    const { proxy, engine, counts, nextGeneration } = this.#environment;
+    const { sp, digest } = await nextGeneration();
+    this.#admitted.push(sp);
+    sp.admit(this.patient, { tls, meddle: this.#faults.meddle });
+    const [address, nextAddress] = [proxy.address, sp.address];
+    const arrived = await moveStubbornly({
+      ...{ tls, engine, address, directory, nextAddress, digest, draws },
+      patienceMs: PATIENCE_MS,
+    });
+    counts.add('move to other keys');
+    this.#moved = arrived.moved;
+    return { address: nextAddress, directory: arrived.directory };
+  }
+
+  /** The first row that the present gateway is told of. */
+  get #firstRow(): number {
+    const { after } = this.#moved ?? { after: 0 };
+    let first = 0;
+    for (let complete = 0; complete < after; first += 1) {
+      const row = this.expected[first];
+      if (row === undefined) throw new Error('more samples were decided on than there are');
+      if (!('skipped' in row)) complete += 1;
+    }
+    return first;
   }
 
   async #perform(operations: readonly GatewayOperation[], gateway: Gateway): Promise<void> {
@@ -218,6 +270,9 @@ export class ListRun {
         case 'kill':
           counts.add(this.list.ownProcess ? 'kill gateway (process)' : 'kill gateway');
           await gateway.kill();
+          break;
+        case 'move':
+          await gateway.move(operation.draws);
           break;
       }
       if (this.#told.wrong !== undefined) break;
@@ -252,6 +307,7 @@ interface Gateway {
   readonly finished: Promise<void>;
   release(rows: number): void;
   kill(): Promise<void>;
+  move(draws: number): Promise<void>;
   stop(): Promise<void>;
 }
 

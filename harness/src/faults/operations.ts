@@ -29,7 +29,12 @@ export type GatewayOperation =
   /** The next such message meets with a fault. */
   | { readonly kind: 'fault'; readonly fault: MessageFault }
   /** The gateway is ended without a warning, and another one begins on what is on its disk. */
-  | { readonly kind: 'kill' };
+  | { readonly kind: 'kill' }
+  /**
+   * The patient moves to the next generation of keys, at another SP. The first try gives out after so
+   * many draws of random bytes.
+   */
+  | { readonly kind: 'move'; readonly draws: number };
 
 /** One patient's part of the simulation. Everything follows from the seed. */
 export interface OperationList {
@@ -58,7 +63,22 @@ export function planList(seed: number): OperationList {
     operations.push({ kind: 'send', rows });
     if (prng.uniform() < 0.3) operations.push({ kind: 'wait' });
   }
-  return { seed, patient, ownProcess, operations };
+  return { seed, patient, ownProcess, operations: withMove(seed, ownProcess, operations) };
+}
+
+/** One patient in so many moves, once rows were sent; a process is told where to go when it is started. */
+const MOVES = 7;
+
+function withMove(
+  seed: number,
+  ownProcess: boolean,
+  operations: readonly GatewayOperation[],
+): readonly GatewayOperation[] {
+  const prng = seededPrng(seed, 4);
+  if (ownProcess || prng.integer(1, MOVES) > 1) return operations;
+  const first = operations.findIndex(({ kind }) => kind === 'send');
+  const place = prng.integer(first + 1, operations.length);
+  return operations.toSpliced(place, 0, { kind: 'move', draws: prng.integer(0, 60) });
 }
 
 /** Faults that the enrolment meets with are there before it begins. */
@@ -102,10 +122,15 @@ export type ServerOperation =
   /** All connections to the database are cut. */
   | { readonly kind: 'cut' }
   /** The database is away for a while. */
-  | { readonly kind: 'away'; readonly ms: number };
+  | { readonly kind: 'away'; readonly ms: number }
+  /** The CSP draws another generation of keys. */
+  | { readonly kind: 'rotate' };
 
-/** One of the servers; `replica` is the second SP, where there are two. */
-export type Server = 'csp' | 'sp' | 'replica';
+/**
+ * One of the servers; `replica` is the second SP, where there are two, and `successor` the one of the next
+ * generation of keys, once it is there.
+ */
+export type Server = 'csp' | 'sp' | 'replica' | 'successor';
 
 /** How long a patient stays with an SP that is gone, where there are several, in milliseconds. */
 export const LEASE_MS = 1_000;
@@ -149,13 +174,16 @@ export function planServers(
 }
 
 function serverOperation(prng: Prng, replicated: boolean): ServerOperation {
-  const providers = replicated ? (['sp', 'replica'] as const) : (['sp'] as const);
+  const providers = replicated
+    ? (['sp', 'replica', 'successor'] as const)
+    : (['sp', 'sp', 'successor'] as const);
   const party = oneOf(prng, ['csp', oneOf(prng, providers)] as const);
   const at = prng.uniform() < 0.6 ? oneOf(prng, CSP_METHODS) : undefined;
   const ms = prng.integer(50, 600);
   const bytes = prng.integer(0, 30_000);
   const mostly = ['kill', 'kill', 'restart', 'stall', 'stall', 'fill', 'fill'] as const;
-  switch (oneOf(prng, [...mostly, 'outlast', 'outlast', 'cut', 'cut', 'away'] as const)) {
+  const seldom = ['outlast', 'outlast', 'cut', 'cut', 'away', 'rotate'] as const;
+  switch (oneOf(prng, [...mostly, ...seldom] as const)) {
     case 'kill':
       return { kind: 'kill', party, at };
     case 'restart':
@@ -171,6 +199,8 @@ function serverOperation(prng: Prng, replicated: boolean): ServerOperation {
       return { kind: 'cut' };
     case 'away':
       return { kind: 'away', ms };
+    case 'rotate':
+      return { kind: 'rotate' };
   }
 }
 

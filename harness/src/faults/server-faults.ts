@@ -6,11 +6,12 @@ import { dirname, join } from 'node:path';
 import { duoveilError } from '@duoveil/common/errors';
 import { systemSleep } from '@duoveil/common/runtime';
 
-import type { Replica, Servers } from '../parties/servers.js';
+import type { Replica, Servers, Successor } from '../parties/servers.js';
 import type { Supervised } from '../parties/supervised.js';
 import type { Balancer } from './balancer.js';
 import type { PassingCall } from './csp-proxy.js';
 import type { FaultCounts } from './fault-counts.js';
+import { rotated } from './successor.js';
 import type { CallFault, Server, ServerOperation, ServerOperationKind } from './operations.js';
 
 /** A database that several SPs share. */
@@ -36,36 +37,48 @@ export interface Replication {
 export function availableOperations(
   replication: Replication | undefined,
 ): ReadonlySet<ServerOperationKind> {
-  const kinds = new Set<ServerOperationKind>(['kill', 'restart', 'stall']);
+  const kinds = new Set<ServerOperationKind>(['kill', 'restart', 'stall', 'rotate']);
   if (spawnSync('prlimit', ['--version']).status === 0) kinds.add('fill');
   if (replication !== undefined) kinds.add('outlast').add('cut').add('away');
   return kinds;
 }
 
+/** A CSP serves eight generations at most: the first, the one that patients move to, and these, with those of tries. */
+const ROTATIONS = 2;
+
 /** See the file's comment. */
 export class ServerFaults {
   readonly #servers: Servers;
   readonly #replication: Replication | undefined;
+  readonly #successor: () => Successor | undefined;
   readonly #counts: FaultCounts;
+  /** Generations of keys that were drawn. */
+  #rotations = 0;
   readonly #nextCallFault: () => CallFault;
   /** Who is killed at the next call of which method. */
   readonly #kills: { readonly party: Server; readonly at: string }[] = [];
 
-  /** @param nextCallFault what becomes of each call from the SP to the CSP, in their order */
+  /**
+   * @param successor the SP of the next generation of keys, once it is there
+   * @param nextCallFault what becomes of each call from the SP to the CSP, in their order
+   */
   constructor(
     servers: Servers,
     replication: Replication | undefined,
+    successor: () => Successor | undefined,
     counts: FaultCounts,
     nextCallFault: () => CallFault,
   ) {
     this.#servers = servers;
     this.#replication = replication;
+    this.#successor = successor;
     this.#counts = counts;
     this.#nextCallFault = nextCallFault;
   }
 
   /** Does something to a server. Resolves when that is over; the server may not be back yet. */
   async perform(operation: ServerOperation): Promise<void> {
+    if ('party' in operation && this.#party(operation.party) === undefined) return;
     switch (operation.kind) {
       case 'kill':
         if (operation.at === undefined) this.#kill(operation.party);
@@ -73,7 +86,7 @@ export class ServerFaults {
         return;
       case 'restart':
         this.#counts.add(`restart ${operation.party}`);
-        await this.#party(operation.party).restart();
+        await this.#party(operation.party)?.restart();
         return;
       case 'stall':
         this.#counts.add(`stall ${operation.party}`);
@@ -93,6 +106,9 @@ export class ServerFaults {
       case 'away':
         this.#counts.add('database away');
         await this.#replication?.database.away(operation.ms);
+        return;
+      case 'rotate':
+        await this.#rotate();
         return;
     }
   }
@@ -123,9 +139,16 @@ export class ServerFaults {
   };
 
   async #stall(party: Server, ms: number): Promise<void> {
-    this.#party(party).signal('SIGSTOP');
+    this.#party(party)?.signal('SIGSTOP');
     await systemSleep(ms);
-    this.#party(party).signal('SIGCONT');
+    this.#party(party)?.signal('SIGCONT');
+  }
+
+  async #rotate(): Promise<void> {
+    if (this.#rotations === ROTATIONS) return;
+    this.#rotations += 1;
+    this.#counts.add('rotate keys');
+    await rotated(this.#servers);
   }
 
   /** Meanwhile everybody talks to the other one. */
@@ -139,13 +162,15 @@ export class ServerFaults {
     balancer.direct(address, replica.address);
   }
 
-  #party(name: Server): Supervised {
+  /** @returns undefined for a successor that is not there yet */
+  #party(name: Server): Supervised | undefined {
+    if (name === 'successor') return this.#successor()?.party;
     return name === 'replica' ? (this.#replication ?? never()).replica.party : this.#servers[name];
   }
 
   #kill(party: Server): void {
     this.#counts.add(`kill ${party}`);
-    this.#party(party).kill();
+    this.#party(party)?.kill();
   }
 
   #killAt(method: string): void {
@@ -157,7 +182,7 @@ export class ServerFaults {
   }
 
   async #fill(party: Server, bytes: number, ms: number): Promise<void> {
-    const { pid } = this.#party(party);
+    const pid = this.#party(party)?.pid;
     if (pid === undefined || !limitFiles(pid, this.#largestFile(party) + bytes)) return;
     this.#counts.add(`fill disk of ${party}`);
     await systemSleep(ms);
@@ -166,7 +191,12 @@ export class ServerFaults {
   }
 
   #largestFile(party: Server): number {
-    const directory = party === 'csp' ? this.#servers.cspState : dirname(this.#servers.spDatabase);
+    const database = this.#successor()?.database;
+    const files = { csp: this.#servers.cspState, sp: dirname(this.#servers.spDatabase) };
+    const directory =
+      party === 'successor' && database !== undefined
+        ? dirname(database)
+        : files[party === 'csp' ? 'csp' : 'sp'];
     const sizes = readdirSync(directory).map((name) => {
       const found = statSync(join(directory, name), { throwIfNoEntry: false });
       return found?.size ?? 0;

@@ -40,6 +40,7 @@ export interface GatewayOptions {
 export class SimulatedGateway {
   readonly #options: GatewayOptions;
   readonly #waiting = new Set<() => void>();
+  #address: string;
   #directory: string;
   #life: Life | undefined;
   #lives = 0;
@@ -50,6 +51,7 @@ export class SimulatedGateway {
 
   constructor(options: GatewayOptions) {
     this.#options = options;
+    this.#address = options.address;
     this.#directory = options.directory;
     this.finished = new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
@@ -57,11 +59,16 @@ export class SimulatedGateway {
     this.finished.catch(() => undefined);
   }
 
+  /** Its state directory: another one after it was killed. */
+  get directory(): string {
+    return this.#directory;
+  }
+
   /** Begins, or begins again. */
   async start(): Promise<void> {
-    const { address, tls, engine, onEvent } = this.#options;
+    const { tls, engine, onEvent } = this.#options;
     const { meddleWithSpool = (good: Spool) => good } = this.#options;
-    const directory = this.#directory;
+    const [address, directory] = [this.#address, this.#directory];
     const state = await requireState(directory);
     const context = { random: systemRandom, logger: silentLogger() };
     const { patient } = state;
@@ -105,6 +112,12 @@ export class SimulatedGateway {
     );
   }
 
+  /** After it was stopped: the next one talks to another service provider, with another state directory. */
+  moveTo(address: string, directory: string): void {
+    this.#address = address;
+    this.#directory = directory;
+  }
+
   /** Lets it read so many rows more. */
   release(rows: number): void {
     this.#released += rows;
@@ -132,8 +145,8 @@ export class SimulatedGateway {
   #imageOfDisk(): string {
     const image = join(this.#options.directory, `after-${this.#lives}`);
     mkdirSync(image);
-    const { gateway, spool, spoolKey } = stateFiles(this.#directory);
-    for (const file of [gateway, spoolKey, spool]) {
+    const { gateway, secretKey, spool, spoolKey } = stateFiles(this.#directory);
+    for (const file of [gateway, secretKey, spoolKey, spool]) {
       if (existsSync(file)) copyFileSync(file, join(image, basename(file)));
     }
     return image;

@@ -2,7 +2,8 @@ import type { RowResult } from './row-results.js';
 
 /**
  * What a patient's gateways were told. Each gateway, the first and those that followed one that was
- * killed, is told everything from the first row on: in order, and always the same.
+ * killed, is told everything from the first row on: in order, and always the same. After a move to another
+ * generation of keys, the first row is the first one that had no decision.
  */
 export class ToldRows {
   readonly #expected: readonly RowResult[];
@@ -32,9 +33,10 @@ export class ToldRows {
     return this.#expected.slice(0, this.#most).filter((row) => !('skipped' in row)).length;
   }
 
-  /** Another gateway begins. */
-  begin(): void {
-    this.#told = 0;
+  /** Another gateway begins, which is told of the rows from a number on. */
+  begin(from = 0): void {
+    this.#told = from;
+    this.#most = Math.max(this.#most, from);
   }
 
   /** The present gateway was told this. */

@@ -15,17 +15,15 @@ import { locationOf } from './databases.js';
 const ALL = 1_000;
 
 /** Reads the decisions from the store, wherever it is. */
-export const readStore: StoreReader = async ({ servers, databaseUrl }, parameters, patients) => {
+export const readStore: StoreReader = async (where, parameters, patients) => {
   const store = await openStore({
-    location:
-      databaseUrl === undefined
-        ? { kind: 'file', file: servers.spDatabase }
-        : locationOf(databaseUrl),
+    ...('file' in where
+      ? { location: { kind: 'file', file: where.file }, key: await keepStoreKey(where.file) }
+      : {
+          location: locationOf(where.databaseUrl),
+          key: parseStoreKey(new Secret(where.storeKey), 'the test'),
+        }),
     parameters,
-    key:
-      databaseUrl === undefined
-        ? await keepStoreKey(servers.spDatabase)
-        : parseStoreKey(new Secret(servers.storeKey), 'the test'),
     leaseMs: 1_000,
   });
   try {
