@@ -3,20 +3,12 @@
  * what is noted beside the samples with an authentication code. Whoever has the file can neither read,
  * nor change, nor swap what is in it without being noticed.
  */
-import {
-  createCipheriv,
-  createDecipheriv,
-  createHmac,
-  hkdfSync,
-  timingSafeEqual,
-} from 'node:crypto';
+import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto';
 
 import type { RandomSource } from '@duoveil/common/random';
+import { openBox, sealBox } from '@duoveil/common/runtime';
 import type { PatientId } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
-
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 
 /** What a spool notes beside its samples. */
 export interface SpoolProgress {
@@ -54,28 +46,12 @@ export class SpoolCipher {
 
   /** A sample as it is kept: nonce, ciphertext, tag. */
   seal(sequence: number, bytes: Uint8Array): Buffer {
-    const nonce = this.#random.bytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#recordKey, nonce);
-    cipher.setAAD(this.#place(sequence));
-    return Buffer.concat([nonce, cipher.update(bytes), cipher.final(), cipher.getAuthTag()]);
+    return sealBox(this.#recordKey, bytes, this.#place(sequence), this.#random);
   }
 
   /** What {@link seal} was given; undefined where it is not that, or not of this place. */
   open(sequence: number, sealed: Uint8Array): Buffer | undefined {
-    if (sealed.length < NONCE_BYTES + TAG_BYTES) return undefined;
-    const nonce = sealed.subarray(0, NONCE_BYTES);
-    const decipher = createDecipheriv('aes-256-gcm', this.#recordKey, nonce, {
-      authTagLength: TAG_BYTES,
-    });
-    decipher.setAAD(this.#place(sequence));
-    decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    try {
-      const bytes = decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES));
-      decipher.final();
-      return bytes;
-    } catch {
-      return undefined;
-    }
+    return openBox(this.#recordKey, sealed, this.#place(sequence));
   }
 
   /** What shows that notes were made with this key. */

@@ -3,11 +3,12 @@
  * that states how it was made. Everything in the envelope but the ciphertext is authenticated with it.
  * Each envelope has an AES key of its own, whatever else its secret seals.
  */
-import { createCipheriv, createDecipheriv, hkdfSync, scrypt } from 'node:crypto';
+import { hkdfSync, scrypt } from 'node:crypto';
 import { z } from 'zod';
 import { duoveilError } from '../errors.js';
 import type { RandomSource } from '../random.js';
 import type { Secret } from '../secret.js';
+import { NONCE_BYTES, openBox, sealBox, TAG_BYTES } from './aead.js';
 
 /** What seals: a passphrase to stretch, or a key of 32 uniform bytes. */
 export type SealingSecret =
@@ -43,9 +44,9 @@ const envelopeSchema = z.strictObject({
     scryptParameters,
     z.strictObject({ name: z.literal('hkdf-sha256'), salt: base64(16, 64) }),
   ]),
-  nonce: base64(12, 12),
+  nonce: base64(NONCE_BYTES, NONCE_BYTES),
   ciphertext: base64(0, 16 * 1024 * 1024),
-  tag: base64(16, 16),
+  tag: base64(TAG_BYTES, TAG_BYTES),
 });
 
 /** A sealed value, as it is written to JSON. */
@@ -74,17 +75,14 @@ export async function seal(
         : { name: 'scrypt', N: 2 ** 17, r: 8, p: 1, salt: Buffer.from(random.bytes(16)) },
   };
   const key = await deriveKey(secret, header.kdf);
-  const nonce = random.bytes(12);
-  const cipher = createCipheriv('aes-256-gcm', key, nonce);
-  cipher.setAAD(authenticated(header));
-  const ciphertext = Buffer.concat([cipher.update(plaintext), cipher.final()]);
+  const box = sealBox(key, plaintext, authenticated(header), random);
   key.fill(0);
   return {
     ...header,
     kdf: writableKdf(header.kdf),
-    nonce: Buffer.from(nonce).toString('base64'),
-    ciphertext: ciphertext.toString('base64'),
-    tag: cipher.getAuthTag().toString('base64'),
+    nonce: box.subarray(0, NONCE_BYTES).toString('base64'),
+    ciphertext: box.subarray(NONCE_BYTES, -TAG_BYTES).toString('base64'),
+    tag: box.subarray(-TAG_BYTES).toString('base64'),
   };
 }
 
@@ -108,19 +106,11 @@ export async function unseal(
     throw unsealingFailed(context, `it was sealed with ${sealedWith}`);
   }
   const key = await deriveKey(secret, header.kdf);
-  try {
-    const decipher = createDecipheriv('aes-256-gcm', key, nonce, { authTagLength: 16 });
-    decipher.setAAD(authenticated(header));
-    decipher.setAuthTag(tag);
-    const plaintext = decipher.update(ciphertext);
-    // A stream cipher: there is nothing left to come but the verdict.
-    decipher.final();
-    return plaintext;
-  } catch {
-    throw unsealingFailed(context, 'wrong secret, or the file is damaged');
-  } finally {
-    key.fill(0);
-  }
+  const box = Buffer.concat([nonce, ciphertext, tag]);
+  const plaintext = openBox(key, box, authenticated(header));
+  key.fill(0);
+  if (plaintext !== undefined) return plaintext;
+  throw unsealingFailed(context, 'wrong secret, or the file is damaged');
 }
 
 function unsealingFailed(context: string, why: string): Error {

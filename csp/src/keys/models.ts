@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 
 import {
   decodeChannels,
@@ -16,6 +16,7 @@ import {
   type MaskedCoefficients,
 } from '@duoveil/common/protocols/packed';
 import type { RandomSource } from '@duoveil/common/random';
+import { openBox, sealBox } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 import { z } from 'zod';
 
@@ -67,9 +68,6 @@ const sealedSchema = z.strictObject({
   features: z.array(z.string().regex(/^[0-9a-f]+$/)),
 });
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
-
 /**
  * The CSP's halves of models. It keeps none for good: what it needs again is with the service
  * provider, sealed under a key that follows from the master key (AES-256-GCM), bound to parameters,
@@ -103,11 +101,8 @@ export class Models {
       determinant: share.determinant.toString(16),
       features: share.features.map((coefficient) => coefficient.toString(16)),
     });
-    const nonce = random.bytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#sealing.reveal(), nonce);
-    cipher.setAAD(this.#associated(binding));
-    const sealed = Buffer.concat([cipher.update(plaintext, 'utf8'), cipher.final()]);
-    return Buffer.concat([nonce, sealed, cipher.getAuthTag()]);
+    const bytes = Buffer.from(plaintext, 'utf8');
+    return sealBox(this.#sealing.reveal(), bytes, this.#associated(binding), random);
   }
 
   /**
@@ -119,19 +114,8 @@ export class Models {
     sealed: Uint8Array,
   ): { readonly shape: Shape; readonly share: MaskedCoefficients } {
     try {
-      const bytes = Buffer.from(sealed);
-      const decipher = createDecipheriv(
-        'aes-256-gcm',
-        this.#sealing.reveal(),
-        bytes.subarray(0, NONCE_BYTES),
-        { authTagLength: TAG_BYTES },
-      );
-      decipher.setAAD(this.#associated(binding));
-      decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
-      const plaintext = Buffer.concat([
-        decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)),
-        decipher.final(),
-      ]);
+      const plaintext = openBox(this.#sealing.reveal(), sealed, this.#associated(binding));
+      if (plaintext === undefined) throw new Error('it is not authentic');
       const content = sealedSchema.parse(JSON.parse(plaintext.toString('utf8')));
       return {
         shape: {

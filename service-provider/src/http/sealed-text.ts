@@ -1,13 +1,15 @@
 /** Small values that a browser keeps for us, and can neither read nor change. */
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { hkdfSync } from 'node:crypto';
 
 import type { RandomSource } from '@duoveil/common/random';
+import { openBox, sealBox } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
 /** Longest sealed text that is looked at: browsers keep no longer cookies. */
 const MAXIMUM_LENGTH = 4096;
+
+/** A purpose has a key of its own; within it, a text belongs nowhere in particular. */
+const ANYWHERE = new Uint8Array();
 
 /**
  * AES-256-GCM with random nonces, under a key that HKDF-SHA-256 (RFC 5869) derives from the store
@@ -29,28 +31,14 @@ export class SealedText {
 
   /** @param value of plain JSON */
   close(value: unknown): string {
-    const nonce = this.#random.bytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#key.reveal(), nonce);
-    const text = cipher.update(JSON.stringify(value), 'utf8');
-    return Buffer.concat([nonce, text, cipher.final(), cipher.getAuthTag()]).toString('base64url');
+    const text = Buffer.from(JSON.stringify(value), 'utf8');
+    return sealBox(this.#key.reveal(), text, ANYWHERE, this.#random).toString('base64url');
   }
 
   /** @returns undefined for what was not sealed here, or is damaged */
   open(sealed: string): unknown {
     if (sealed.length > MAXIMUM_LENGTH) return undefined;
-    const bytes = Buffer.from(sealed, 'base64url');
-    try {
-      const decipher = createDecipheriv(
-        'aes-256-gcm',
-        this.#key.reveal(),
-        bytes.subarray(0, NONCE_BYTES),
-        { authTagLength: TAG_BYTES },
-      );
-      decipher.setAuthTag(bytes.subarray(-TAG_BYTES));
-      const text = decipher.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES));
-      return JSON.parse(Buffer.concat([text, decipher.final()]).toString('utf8'));
-    } catch {
-      return undefined;
-    }
+    const text = openBox(this.#key.reveal(), Buffer.from(sealed, 'base64url'), ANYWHERE);
+    return text === undefined ? undefined : JSON.parse(text.toString('utf8'));
   }
 }

@@ -1,7 +1,8 @@
-import { createCipheriv, createDecipheriv, hkdfSync } from 'node:crypto';
+import { hkdfSync } from 'node:crypto';
 
 import { duoveilError } from '@duoveil/common/errors';
 import type { RandomSource } from '@duoveil/common/random';
+import { openBox, sealBox } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 
 /** What a sealed value is. */
@@ -29,9 +30,6 @@ export const STORE_KEY_BYTES = 32;
 /** Keys that are kept at most. */
 const DERIVED = 4_096;
 
-const NONCE_BYTES = 12;
-const TAG_BYTES = 16;
-
 /**
  * AES-256-GCM with random nonces, under a key for each kind and patient that HKDF-SHA-256 (RFC 5869)
  * derives from the store key: no key meets so many nonces that two of them might be the same. The
@@ -53,34 +51,16 @@ export class StoreSeal implements Seal {
   }
 
   close(plaintext: Uint8Array, place: Place): Buffer {
-    const nonce = this.#random.bytes(NONCE_BYTES);
-    const cipher = createCipheriv('aes-256-gcm', this.#derive(place), nonce);
-    cipher.setAAD(binding(place));
-    return Buffer.concat([nonce, cipher.update(plaintext), cipher.final(), cipher.getAuthTag()]);
+    return sealBox(this.#derive(place), plaintext, binding(place), this.#random);
   }
 
   open(sealed: Uint8Array, place: Place): Buffer {
-    try {
-      const decipher = createDecipheriv(
-        'aes-256-gcm',
-        this.#derive(place),
-        sealed.subarray(0, NONCE_BYTES),
-        { authTagLength: TAG_BYTES },
-      );
-      decipher.setAAD(binding(place));
-      decipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-      return Buffer.concat([
-        decipher.update(sealed.subarray(NONCE_BYTES, -TAG_BYTES)),
-        decipher.final(),
-      ]);
-    } catch (cause) {
-      throw duoveilError(
-        'UNSEALING_FAILED',
-        `the store holds a sealed ${place.kind} that does not open: it is damaged, or of another store key`,
-        {},
-        { cause },
-      );
-    }
+    const plaintext = openBox(this.#derive(place), sealed, binding(place));
+    if (plaintext !== undefined) return plaintext;
+    throw duoveilError(
+      'UNSEALING_FAILED',
+      `the store holds a sealed ${place.kind} that does not open: it is damaged, or of another store key`,
+    );
   }
 
   #derive({ kind, patient }: Place): Uint8Array {
