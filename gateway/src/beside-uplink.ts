@@ -1,7 +1,6 @@
 /** What a run does while the uplink sends: the two begin and end together. */
-import { metrics } from '@duoveil/common/runtime';
+import { linkedAbort, metrics } from '@duoveil/common/runtime';
 
-import { linkedAbort } from './abort.js';
 import { runUplink } from './uplink.js';
 import type { UplinkOptions } from './uplink.js';
 

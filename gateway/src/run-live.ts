@@ -7,10 +7,9 @@
  */
 import type { ModularEngine } from '@duoveil/common/modular';
 import type { RandomSource } from '@duoveil/common/random';
-import { metrics, systemClock } from '@duoveil/common/runtime';
+import { linkedAbort, metrics, systemClock } from '@duoveil/common/runtime';
 import type { Clock, Connection, Logger, Sleep } from '@duoveil/common/runtime';
 
-import { linkedAbort } from './abort.js';
 import type { BackoffOptions } from './backoff.js';
 import { besideUplink } from './beside-uplink.js';
 import { BoundedQueue } from './bounded-queue.js';

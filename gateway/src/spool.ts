@@ -6,11 +6,10 @@
 import { isDuoveilError } from '@duoveil/common/errors';
 import { systemRandom } from '@duoveil/common/random';
 import type { RandomSource } from '@duoveil/common/random';
-import { Bell, silentLogger, systemSleep } from '@duoveil/common/runtime';
+import { Bell, linkedAbort, silentLogger, systemSleep } from '@duoveil/common/runtime';
 import type { Logger, PatientId, Sleep } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 
-import { linkedAbort } from './abort.js';
 import { SpoolCipher } from './spool-cipher.js';
 import type { SpoolProgress } from './spool-cipher.js';
 import { SpoolFile } from './spool-file.js';
@@ -241,7 +240,7 @@ export class Spool {
   /** Waits until something was acknowledged, or for a while: somebody may have made room. */
   async #untilPerhapsRoom(signal?: AbortSignal): Promise<void> {
     const before = this.#acknowledged;
-    const life = linkedAbort(signal ?? new AbortController().signal);
+    const life = linkedAbort(...(signal === undefined ? [] : [signal]));
     try {
       await Promise.race([
         this.#bell.until(() => this.#acknowledged > before, life.signal),

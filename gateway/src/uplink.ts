@@ -2,12 +2,13 @@
 import type { ParametersDigest } from '@duoveil/common/bcp';
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
 import type { RandomSource } from '@duoveil/common/random';
-import { callBidi, isTransient, systemClock } from '@duoveil/common/runtime';
+import { callBidi, isTransient, linkedAbort, systemClock } from '@duoveil/common/runtime';
 import type {
   BidiCall,
   ClientMethod,
   Clock,
   Connection,
+  LinkedAbort,
   Logger,
   PatientId,
   Sleep,
@@ -15,8 +16,6 @@ import type {
 import { IngestRequest, IngestServiceService } from '@duoveil/proto';
 import type { IngestResponse } from '@duoveil/proto';
 
-import { linkedAbort } from './abort.js';
-import type { LinkedAbort } from './abort.js';
 import { Backoff } from './backoff.js';
 import type { BackoffOptions } from './backoff.js';
 import type { Spool } from './spool.js';

@@ -11,6 +11,7 @@ import type {
 import { duoveilError, toDuoveilError } from '../errors.js';
 import type { DuoveilError } from '../errors.js';
 import type { RandomSource } from '../random.js';
+import { linkedAbort } from './abort.js';
 import { authorise } from './call-context.js';
 import type { AnyServerCall, CallContext } from './call-context.js';
 import { abortReason } from './clock.js';
@@ -188,7 +189,7 @@ function begin(
 ): Call {
   const { identity, certificate } = authorise(call, environment, roles);
   const parametersDigest = namedGeneration(call.metadata);
-  const controller = new AbortController();
+  const life = linkedAbort(...endsWith);
   const logger = parentLogger.child({
     caller: formatIdentity(identity),
     // A pseudonym by itself: see docs/identities.md.
@@ -198,24 +199,22 @@ function begin(
   let cancelled = false;
   const cancel = (): void => {
     cancelled = true;
-    controller.abort(new DOMException('the caller has gone', 'AbortError'));
+    life.abort(new DOMException('the caller has gone', 'AbortError'));
   };
   call.on('cancelled', cancel);
   if (call.cancelled) cancel();
-  const release = endsWith.map((signal) => linkSignal(signal, controller));
-  release.push(
-    environment.peers.hold(certificate, (reason) => {
-      controller.abort(reason);
-    }),
-  );
+  const letCertificateGo = environment.peers.hold(certificate, (reason) => {
+    life.abort(reason);
+  });
   const durationMs = (): number => environment.clock.monotonicMs() - startMs;
   const letGo = (): void => {
-    for (const unlink of release) unlink();
+    life.release();
+    letCertificateGo();
   };
   return {
-    context: { identity, signal: controller.signal, requestId, parametersDigest, logger },
+    context: { identity, signal: life.signal, requestId, parametersDigest, logger },
     abort: (reason) => {
-      controller.abort(reason);
+      life.abort(reason);
     },
     finish: () => {
       letGo();
@@ -225,7 +224,7 @@ function begin(
       letGo();
       // Also when the handler failed by itself: whatever it left running has nobody to work for.
       const error = toDuoveilError(thrown);
-      controller.abort(error);
+      life.abort(error);
       if (cancelled) logger.debug('call cancelled', { durationMs: durationMs() });
       else logger[levelOf(error)]('call failed', { error, durationMs: durationMs() });
       return encodeError(error, requestId);
@@ -250,18 +249,6 @@ function levelOf(error: DuoveilError): LogLevel {
     default:
       return 'info';
   }
-}
-
-/** Aborts a controller with a signal; returns how to undo that. */
-function linkSignal(signal: AbortSignal, controller: AbortController): () => void {
-  const forward = (): void => {
-    controller.abort(signal.reason);
-  };
-  if (signal.aborted) forward();
-  else signal.addEventListener('abort', forward, { once: true });
-  return () => {
-    signal.removeEventListener('abort', forward);
-  };
 }
 
 /** A promise's outcome, or the signal's reason as soon as that is aborted. */

@@ -1,6 +1,8 @@
 /** What every party's programme needs to run: identities, TLS, servers, clients, settings, logs. */
 export { formatAddress, parseAddress } from './address.js';
 export type { Address } from './address.js';
+export { linkedAbort } from './abort.js';
+export type { LinkedAbort } from './abort.js';
 export { openBox, sealBox } from './aead.js';
 export { Bell } from './bell.js';
 export type { CallContext } from './call-context.js';

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -70,6 +71,18 @@ describe('the gateway as a library', () => {
     expect(decisions[0]).toEqual({ sequence: 1, kind: 'learning' });
     expect(decisions[9]).toMatchObject({ kind: 'scored', outlier: true });
     expect(await take(1, 11)).toMatchObject([{ sequence: 11 }]);
+  });
+
+  it('leaves nothing on the signal that would have ended the telling', async () => {
+    await gateway.enrol(ENROLMENT);
+    await sendRows(1);
+    const { signal } = new AbortController();
+    const listening = (): number => getEventListeners(signal, 'abort').length;
+    for await (const { sequence } of gateway.decisions({ signal })) {
+      expect([sequence, listening()]).toEqual([1, 1]);
+      break;
+    }
+    expect(listening()).toBe(0);
   });
 
   it('sends what an earlier one left, and goes on behind it', async () => {

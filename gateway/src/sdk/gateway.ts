@@ -3,7 +3,7 @@ import { parseParametersDigest } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
 import type { EngineChoice } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
-import { abortReason, createLogger } from '@duoveil/common/runtime';
+import { abortReason, createLogger, linkedAbort } from '@duoveil/common/runtime';
 import type { LogLevel, PatientId, SealingSecret } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 
@@ -154,10 +154,8 @@ export class Gateway implements AsyncDisposable {
   async *decisions(options: DecisionsOptions = {}): AsyncGenerator<Decision, void> {
     const { from = 1 } = options;
     const { patient, policy } = await this.#state();
-    const signal = AbortSignal.any([
-      this.#life.signal,
-      ...(options.signal ? [options.signal] : []),
-    ]);
+    const life = linkedAbort(this.#life.signal, ...(options.signal ? [options.signal] : []));
+    const { signal } = life;
     const series = { patient, output: policy.output, from, signal, random: systemRandom };
     try {
       for await (const event of watchDecisions({ ...this.#party, ...series })) {
@@ -165,6 +163,8 @@ export class Gateway implements AsyncDisposable {
       }
     } catch (error) {
       if (!signal.aborted) throw error;
+    } finally {
+      life.release();
     }
   }
 

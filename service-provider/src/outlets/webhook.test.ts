@@ -1,6 +1,6 @@
 /** What a receiver gets of alarms: signed, at least once, in their last state, and no vital sign. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -14,6 +14,7 @@ import {
   acknowledged,
   alarmId,
   cleared,
+  EMPTY_BOOK,
   raised,
   suppressed,
   unsuppressed,
@@ -279,6 +280,32 @@ describe('a webhook', () => {
     await taken(1);
     await settled(keeper);
     expect(keys()).toEqual(['patient-1:2/active-unacknowledged']);
+  });
+});
+
+describe('sending', () => {
+  const listening = (): number => getEventListeners(stop.signal, 'abort').length;
+  async function sent(): Promise<void> {
+    const [alarm] = raise(1)(EMPTY_BOOK).alarms;
+    if (alarm === undefined) throw new Error('there is no alarm');
+    const send = webhook({ url: url(), secret, format: 'json', clock: systemClock });
+    const sending = send(alarm, stop.signal);
+    expect(listening()).toBe(1);
+    await sending;
+  }
+
+  it('follows the signal that ends it, and leaves nothing on it', async () => {
+    await sent();
+    expect(listening()).toBe(0);
+    answers = [500];
+    await expect(sent()).rejects.toThrow(/status 500/);
+    expect(listening()).toBe(0);
+  });
+
+  it('ends with the signal', async () => {
+    const sending = sent();
+    stop.abort();
+    await expect(sending).rejects.toThrow(/does not answer/);
   });
 });
 

@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto';
 
 import { duoveilError } from '@duoveil/common/errors';
+import { linkedAbort } from '@duoveil/common/runtime';
 import type { Clock } from '@duoveil/common/runtime';
 import type { Secret } from '@duoveil/common/secret';
 
@@ -41,17 +42,30 @@ export function webhook({ url, secret, format, clock }: WebhookOptions): SendAla
       'x-duoveil-timestamp': timestamp,
       'x-duoveil-signature': signatureOf(secret, timestamp, body),
     };
-    const signal = AbortSignal.any([stop, AbortSignal.timeout(TIMEOUT_MS)]);
-    const response = await fetch(url, {
-      ...{ method: 'POST', headers, body, signal },
-      // A redirect would take the alarm to where nobody said that it should go.
-      redirect: 'manual',
-    }).catch((cause: unknown) => {
-      throw refused('does not answer', cause);
-    });
-    await response.body?.cancel();
-    if (!response.ok) throw refused(`answers with status ${String(response.status)}`);
+    const life = linkedAbort(stop, AbortSignal.timeout(TIMEOUT_MS));
+    try {
+      await post(url, headers, body, life.signal);
+    } finally {
+      life.release();
+    }
   };
+}
+
+async function post(
+  url: URL,
+  headers: Record<string, string>,
+  body: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const response = await fetch(url, {
+    ...{ method: 'POST', headers, body, signal },
+    // A redirect would take the alarm to where nobody said that it should go.
+    redirect: 'manual',
+  }).catch((cause: unknown) => {
+    throw refused('does not answer', cause);
+  });
+  await response.body?.cancel();
+  if (!response.ok) throw refused(`answers with status ${String(response.status)}`);
 }
 
 /** What the header `X-Duoveil-Signature` says of a body. */
