@@ -83,6 +83,8 @@ export {
 } from './settings.js';
 export type { SettingFlag, SettingsSources } from './settings.js';
 export { decodeError, encodeError } from './status.js';
+export { LiveReading } from './live-reading.js';
+export type { LiveReadingOptions } from './live-reading.js';
 export { loadTls, tlsFromCredentials } from './tls.js';
 export type { Tls } from './tls.js';
 export { LiveTls, openTls } from './live-tls.js';

@@ -3,13 +3,13 @@
  * into force without a restart, and a certificate that is about to expire is warned about.
  */
 import { createHash } from 'node:crypto';
-import { toDuoveilError } from '../errors.js';
 import { credentialFiles } from './certificates.js';
 import type { CredentialFiles } from './certificates.js';
 import { systemClock } from './clock.js';
 import type { Clock } from './clock.js';
 import { formatIdentity } from './identity.js';
 import type { Identity, Role } from './identity.js';
+import { LiveReading } from './live-reading.js';
 import type { Logger } from './logging.js';
 import { metrics } from './metrics.js';
 import { parseTls, readTlsFiles, requireIdentity, requireListKept, requireRole } from './tls.js';
@@ -43,19 +43,15 @@ export class LiveTls<R extends Role> implements TlsSource {
   readonly #warningMs: number;
   readonly #listeners = new Set<(tls: Tls) => void>();
   #current: Tls;
-  /** Digests of the files that are in force, and of those that were refused last. */
-  #accepted: string;
-  #refused: string | undefined;
-  #refusalWasLogged = false;
   #warnedAt = -Infinity;
-  #looking: Promise<void> = Promise.resolve();
-  readonly #closers: (() => unknown)[] = [];
+  readonly #reading: LiveReading<TlsMaterial>;
+  readonly #unobserve: () => void;
 
   private constructor(
     options: LiveTlsOptions<R>,
     files: CredentialFiles,
+    material: TlsMaterial,
     tls: Tls,
-    digest: string,
   ) {
     this.#files = files;
     this.#role = options.role;
@@ -63,7 +59,9 @@ export class LiveTls<R extends Role> implements TlsSource {
     this.#clock = options.clock ?? systemClock;
     this.#warningMs = (options.expiryWarningDays ?? 14) * dayMs;
     this.#current = tls;
-    this.#accepted = digest;
+    this.#reading = this.#read(options, material);
+    this.#unobserve = this.#observe();
+    this.#warnOfExpiry();
   }
 
   /**
@@ -75,11 +73,7 @@ export class LiveTls<R extends Role> implements TlsSource {
     const material = await readTlsFiles(files);
     const tls = await parseTls(material, files, options.clock ?? systemClock);
     requireRole(tls, options.role, files);
-    const live = new LiveTls(options, files, tls, digestOf(material));
-    live.#warnOfExpiry();
-    live.#observe();
-    live.#watch(options.reloadMs ?? 10_000, options.onHangUp ?? false);
-    return live;
+    return new LiveTls(options, files, material, tls);
   }
 
   get current(): Tls {
@@ -101,58 +95,52 @@ export class LiveTls<R extends Role> implements TlsSource {
 
   /**
    * Looks at the files now. What cannot be used is refused as a whole, and what was in force stays so.
-   * @param asked somebody waits for the outcome: files that cannot be used are logged at the first
-   * look, not at the second, when they cannot be half written any more
+   * @param asked as {@link LiveReading.look} says
    */
   reload(asked = false): Promise<void> {
-    // One look after the other: an older one must not undo a newer one.
-    this.#looking = this.#looking.then(() => this.#look(asked));
-    return this.#looking;
+    return this.#reading.look(asked);
   }
 
   /** Looks no more. */
   close(): void {
-    for (const close of this.#closers.splice(0)) close();
+    this.#reading.close();
+    this.#unobserve();
   }
 
-  async #look(asked: boolean): Promise<void> {
-    let digest: string | undefined;
-    try {
-      const material = await readTlsFiles(this.#files);
-      digest = digestOf(material);
-      if (digest === this.#accepted) this.#refused = undefined;
-      else await this.#accept(material, digest);
-    } catch (error) {
-      this.#refuse(digest ?? toDuoveilError(error).message, error, asked);
-    }
-    this.#warnOfExpiry();
+  #read(
+    { reloadMs = 10_000, onHangUp = false }: LiveTlsOptions<R>,
+    inForce: TlsMaterial,
+  ): LiveReading<TlsMaterial> {
+    return new LiveReading(
+      {
+        read: () => readTlsFiles(this.#files),
+        digestOf,
+        accept: (material) => this.#accept(material),
+        refuse: (error) => {
+          this.#logger.warn('the TLS files cannot be used; those in force stay so', { error });
+        },
+        looked: () => {
+          this.#warnOfExpiry();
+        },
+        reloadMs,
+        onHangUp,
+      },
+      inForce,
+    );
   }
 
-  async #accept(material: TlsMaterial, digest: string): Promise<void> {
+  async #accept(material: TlsMaterial): Promise<void> {
     const tls = await parseTls(material, this.#files, this.#clock);
     requireRole(tls, this.#role, this.#files);
     requireIdentity(tls, this.#current.identity, this.#files);
     requireListKept(tls, this.#current, this.#files);
-    this.#accepted = digest;
-    this.#refused = undefined;
     this.#current = tls;
+    for (const listener of [...this.#listeners]) listener(tls);
     this.#warnedAt = -Infinity;
     this.#logger.info('certificates reloaded', {
       identity: formatIdentity(tls.identity),
       validTo: tls.validTo.toISOString(),
       revoked: tls.revoked.size,
-    });
-    for (const listener of [...this.#listeners]) listener(tls);
-  }
-
-  #refuse(digest: string, error: unknown, asked: boolean): void {
-    const isNew = digest !== this.#refused;
-    if (isNew) this.#refusalWasLogged = false;
-    this.#refused = digest;
-    if (this.#refusalWasLogged || (isNew && !asked)) return;
-    this.#refusalWasLogged = true;
-    this.#logger.warn('the TLS files cannot be used; those in force stay so', {
-      error: toDuoveilError(error),
     });
   }
 
@@ -174,8 +162,8 @@ export class LiveTls<R extends Role> implements TlsSource {
     }
   }
 
-  #observe(): void {
-    const end = metrics.certificateExpiry.observe((report) => {
+  #observe(): () => void {
+    return metrics.certificateExpiry.observe((report) => {
       const { validTo, caValidTo, revoked } = this.#current;
       const ends = { party: validTo, authority: caValidTo, revocation_list: revoked.nextUpdate };
       for (const [certificate, at] of Object.entries(ends)) {
@@ -183,22 +171,6 @@ export class LiveTls<R extends Role> implements TlsSource {
         const seconds = (at.getTime() - this.#clock.now().getTime()) / 1000;
         report(seconds, { 'duoveil.certificate': certificate });
       }
-    });
-    this.#closers.push(end);
-  }
-
-  #watch(reloadMs: number, onHangUp: boolean): void {
-    if (onHangUp) {
-      const look = (): void => {
-        void this.reload(true);
-      };
-      process.on('SIGHUP', look);
-      this.#closers.push(() => process.off('SIGHUP', look));
-    }
-    if (reloadMs === 0) return;
-    const timer = setInterval(() => void this.reload(), reloadMs).unref();
-    this.#closers.push(() => {
-      clearInterval(timer);
     });
   }
 }

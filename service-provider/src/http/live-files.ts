@@ -1,8 +1,7 @@
 /** Files that are looked at again and again: what they hold comes into force without a restart. */
 import { createHash } from 'node:crypto';
 
-import { toDuoveilError } from '@duoveil/common/errors';
-import { readSettingFile, type Logger } from '@duoveil/common/runtime';
+import { LiveReading, readSettingFile, type Logger } from '@duoveil/common/runtime';
 
 /** Which files, and what they hold. */
 export interface LiveFilesOptions<T> {
@@ -21,24 +20,18 @@ export interface LiveFilesOptions<T> {
 export class LiveFiles<T> {
   readonly #options: LiveFilesOptions<T>;
   readonly #listeners = new Set<(value: T) => void>();
-  readonly #closers: (() => void)[] = [];
+  readonly #reading: LiveReading<readonly Buffer[]>;
   #current: T;
-  #digest: string;
-  #refused: string | undefined;
-  #looking: Promise<void> = Promise.resolve();
 
-  private constructor(options: LiveFilesOptions<T>, current: T, digest: string) {
+  private constructor(options: LiveFilesOptions<T>, contents: readonly Buffer[]) {
     this.#options = options;
-    this.#current = current;
-    this.#digest = digest;
+    this.#current = options.parse(contents);
+    this.#reading = this.#read(options, contents);
   }
 
   /** @throws DuoveilError `CONFIG_INVALID` where they cannot be used */
   static async open<T>(options: LiveFilesOptions<T>): Promise<LiveFiles<T>> {
-    const contents = await read(options);
-    const live = new LiveFiles(options, options.parse(contents), digestOf(contents));
-    live.#watch();
-    return live;
+    return new LiveFiles(options, await read(options));
   }
 
   /** What is in force. */
@@ -46,56 +39,49 @@ export class LiveFiles<T> {
     return this.#current;
   }
 
-  /** Has a function called with whatever replaces it. */
+  /** Has a function called with whatever replaces it; where that throws, nothing is replaced. */
   subscribe(listener: (value: T) => void): void {
     this.#listeners.add(listener);
   }
 
-  /** Looks now. What cannot be used is refused, and what was in force stays so. */
-  reload(): Promise<void> {
-    this.#looking = this.#looking.then(() => this.#look());
-    return this.#looking;
+  /**
+   * Looks now. What cannot be used is refused, and what was in force stays so.
+   * @param asked as {@link LiveReading.look} says
+   */
+  reload(asked = false): Promise<void> {
+    return this.#reading.look(asked);
   }
 
+  /** Looks no more. */
   close(): void {
-    for (const close of this.#closers.splice(0)) close();
+    this.#reading.close();
   }
 
-  async #look(): Promise<void> {
-    const { setting, logger } = this.#options;
-    let digest = '';
-    try {
-      const contents = await read(this.#options);
-      digest = digestOf(contents);
-      if (digest !== this.#digest) this.#accept(this.#options.parse(contents), digest);
-      this.#refused = undefined;
-    } catch (error) {
-      // Once for each thing that is wrong, not with every look.
-      if (this.#refused === digest) return;
-      this.#refused = digest;
-      logger.warn(`${setting} cannot be used; what was in force stays so`, {
-        error: toDuoveilError(error),
-      });
-    }
+  #read(
+    { setting, reloadMs, logger }: LiveFilesOptions<T>,
+    inForce: readonly Buffer[],
+  ): LiveReading<readonly Buffer[]> {
+    return new LiveReading(
+      {
+        read: () => read(this.#options),
+        digestOf,
+        accept: (contents) => {
+          this.#accept(this.#options.parse(contents));
+        },
+        refuse: (error) => {
+          logger.warn(`${setting} cannot be used; what was in force stays so`, { error });
+        },
+        reloadMs,
+        onHangUp: true,
+      },
+      inForce,
+    );
   }
 
-  #accept(value: T, digest: string): void {
-    this.#current = value;
-    this.#digest = digest;
-    this.#options.logger.info(`${this.#options.setting} reloaded`);
+  #accept(value: T): void {
     for (const listener of this.#listeners) listener(value);
-  }
-
-  #watch(): void {
-    const look = (): void => void this.reload();
-    process.on('SIGHUP', look);
-    this.#closers.push(() => process.off('SIGHUP', look));
-    const { reloadMs } = this.#options;
-    if (reloadMs === 0) return;
-    const timer = setInterval(look, reloadMs).unref();
-    this.#closers.push(() => {
-      clearInterval(timer);
-    });
+    this.#current = value;
+    this.#options.logger.info(`${this.#options.setting} reloaded`);
   }
 }
 
