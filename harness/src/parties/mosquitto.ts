@@ -1,14 +1,12 @@
 /** A throw-away Mosquitto, an MQTT broker, on loopback. */
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 
-/** Ends the broker when its standard input ends: it never outlives who started it. */
-const WHILE_STDIN = '"$@" & pid=$!; cat > /dev/null; kill -TERM $pid; wait $pid';
+import { Daemon } from './daemon.js';
 
 /** Where Debian's package puts it, which is on the path of root alone. */
 const environment = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` };
@@ -25,7 +23,7 @@ export interface MosquittoOptions {
 export class Mosquitto {
   readonly port: number;
   readonly #directory: string;
-  #process: ChildProcess | undefined;
+  #daemon: Daemon | undefined;
 
   private constructor(directory: string, port: number) {
     this.#directory = directory;
@@ -48,7 +46,6 @@ export class Mosquitto {
         return broker;
       } catch (error) {
         // Somebody else may have taken the port meanwhile.
-        await broker.halt();
         if (attempt === 5) throw error;
       }
     }
@@ -56,33 +53,20 @@ export class Mosquitto {
 
   /** Start it again after {@link halt}. */
   async resume(): Promise<void> {
-    const words = [
-      '-c',
-      WHILE_STDIN,
-      'sh',
-      'mosquitto',
-      '-c',
-      join(this.#directory, 'broker.conf'),
-    ];
-    const child = spawn('sh', words, { env: environment, stdio: ['pipe', 'ignore', 'pipe'] });
-    this.#process = child;
-    let said = '';
-    for await (const line of createInterface({ input: child.stderr })) {
-      said = line;
-      if (line.includes(' running')) break;
-    }
-    child.stderr.resume();
-    if (!said.includes(' running')) throw new Error(`the Mosquitto did not start: ${said}`);
+    this.#daemon = await Daemon.start({
+      name: 'a Mosquitto',
+      command: ['mosquitto', '-c', join(this.#directory, 'broker.conf')],
+      ready: ' running',
+      stopSignal: 'TERM',
+      environment,
+    });
   }
 
   /** Stop it; sessions and what waits for them stay. */
   async halt(): Promise<void> {
-    const child = this.#process;
-    if (child === undefined) return;
-    this.#process = undefined;
-    const closed = once(child, 'close');
-    child.stdin?.end();
-    await closed;
+    const daemon = this.#daemon;
+    this.#daemon = undefined;
+    await daemon?.stop();
   }
 
   /** Stop it and remove what it has. */

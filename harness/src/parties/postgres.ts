@@ -1,26 +1,20 @@
 /** A throw-away PostgreSQL, on a Unix socket in a directory of its own. */
-import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 
 import pg from 'pg';
 
-import { within } from './deadlines.js';
+import { Daemon } from './daemon.js';
 
 /** The user that the database belongs to, and that connects. */
 const USER = 'duoveil';
 
-/** Ends the database when its standard input ends: it never outlives who started it. */
-const WHILE_STDIN = '"$@" & pid=$!; cat > /dev/null; kill -QUIT $pid; wait $pid';
-
 /** What is committed survives the end of the server's processes; not that of the machine. */
 const OPTIONS = ['fsync=off', 'full_page_writes=off', 'max_connections=60'];
 
-/** How long it may take to come up, and a statement of ours to be run, in milliseconds. */
-const READY_MS = 60_000;
+/** How long a statement of ours may take, in milliseconds. */
 const STATEMENT_MS = 30_000;
 
 /** Whoever the server runs as: it refuses to be root. */
@@ -33,7 +27,7 @@ interface Account {
 export class Postgres {
   readonly #directory: string;
   readonly #account: Account;
-  #process: ChildProcess | undefined;
+  #daemon: Daemon | undefined;
   #databases = 0;
 
   private constructor(directory: string, account: Account) {
@@ -76,30 +70,22 @@ export class Postgres {
       ...['-D', this.#data, '-k', this.#directory],
       ...['listen_addresses=', ...OPTIONS].flatMap((option) => ['-c', option]),
     ];
-    const child = spawn('sh', ['-c', WHILE_STDIN, 'sh', 'postgres', ...options], {
-      ...this.#account,
-      cwd: this.#directory,
-      stdio: ['pipe', 'ignore', 'pipe'],
+    this.#daemon = await Daemon.start({
+      name: 'a PostgreSQL',
+      command: ['postgres', ...options],
+      ready: 'ready to accept connections',
+      // As a crash would.
+      stopSignal: 'QUIT',
+      directory: this.#directory,
+      account: this.#account,
     });
-    this.#process = child;
-    let last = '';
-    const ready = new Promise<void>((resolve) => {
-      createInterface({ input: child.stderr }).on('line', (line) => {
-        last = line;
-        if (line.includes('ready to accept connections')) resolve();
-      });
-    });
-    await within(READY_MS, () => `starting a PostgreSQL, which last said "${last}",`, ready);
   }
 
   /** Stop it as a crash would; what it has stays. */
   async halt(): Promise<void> {
-    const child = this.#process;
-    if (child === undefined) return;
-    this.#process = undefined;
-    const closed = once(child, 'close');
-    child.stdin?.end();
-    await closed;
+    const daemon = this.#daemon;
+    this.#daemon = undefined;
+    await daemon?.stop();
   }
 
   /** Make a database. */
