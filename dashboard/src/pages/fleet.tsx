@@ -3,6 +3,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import type { PatientSummary } from '../api/types.js';
 import { FleetRow } from '../parts/fleet-row.js';
 import { PageHeading } from '../parts/page-heading.js';
+import { ColumnHead, TableHead } from '../parts/table-head.js';
 import { useMedia, useWindowed } from '../parts/windowed.js';
 import { useOpenAlarms, useServices, useStore } from '../services.js';
 import { arrange, WORST_FIRST, type Order, type SortKey } from '../state/ranking.js';
@@ -117,13 +118,11 @@ function FleetTable({ rows, order, onOrder }: TableProps) {
   const { first, end } = useWindowed(body, rows.length, rowHeight);
   return (
     <table class="fleet" role="table" aria-label="Patients" aria-rowcount={rows.length + 1}>
-      <thead role="rowgroup">
-        <tr role="row" aria-rowindex={1}>
-          {COLUMNS.map(({ key, title }) => (
-            <HeadCell key={title} title={title} sortKey={key} order={order} onOrder={onOrder} />
-          ))}
-        </tr>
-      </thead>
+      <TableHead rowIndex={1}>
+        {COLUMNS.map(({ key, title }) => (
+          <HeadCell key={title} title={title} sortKey={key} order={order} onOrder={onOrder} />
+        ))}
+      </TableHead>
       <tbody role="rowgroup" ref={body} style={{ height: `${rows.length * rowHeight}px` }}>
         {rows.slice(first, end).map((summary, i) => (
           <FleetRow
@@ -146,17 +145,11 @@ interface HeadProps {
 }
 
 function HeadCell({ title, sortKey, order, onOrder }: HeadProps) {
-  if (sortKey === undefined) {
-    return (
-      <th role="columnheader" scope="col">
-        {title}
-      </th>
-    );
-  }
+  if (sortKey === undefined) return <ColumnHead>{title}</ColumnHead>;
   const sorted = order.key === sortKey;
   const direction = order.descending ? 'descending' : 'ascending';
   return (
-    <th role="columnheader" scope="col" aria-sort={sorted ? direction : 'none'}>
+    <ColumnHead sort={sorted ? direction : 'none'}>
       <button
         type="button"
         class="sort"
@@ -169,7 +162,7 @@ function HeadCell({ title, sortKey, order, onOrder }: HeadProps) {
           {sorted ? (order.descending ? '▼' : '▲') : '↕'}
         </span>
       </button>
-    </th>
+    </ColumnHead>
   );
 }
 

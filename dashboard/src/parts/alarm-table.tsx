@@ -2,6 +2,7 @@ import type { Alarm } from '../api/types.js';
 import { patientAddress } from '../routes.js';
 import { describeAlarm } from '../state/wording.js';
 import { AlarmBadge } from './alarm-badge.js';
+import { ColumnHead, TableHead } from './table-head.js';
 import { Time } from './time.js';
 
 /** Which alarms are ticked. */
@@ -25,20 +26,18 @@ interface Props {
 export function AlarmTable({ label, alarms, highestLevel, selection, withPatient }: Props) {
   return (
     <table class="stacked alarm-table" role="table" aria-label={label}>
-      <thead role="rowgroup">
-        <tr role="row">
-          {selection && (
-            <th role="columnheader" scope="col">
-              <span class="visually-hidden">Selected</span>
-            </th>
-          )}
-          <Head title="Alarm" />
-          {withPatient && <Head title="Patient" />}
-          <Head title="Raised" />
-          <Head title="Cleared" />
-          <Head title="Acknowledged" />
-        </tr>
-      </thead>
+      <TableHead>
+        {selection && (
+          <ColumnHead>
+            <span class="visually-hidden">Selected</span>
+          </ColumnHead>
+        )}
+        <ColumnHead>Alarm</ColumnHead>
+        {withPatient && <ColumnHead>Patient</ColumnHead>}
+        <ColumnHead>Raised</ColumnHead>
+        <ColumnHead>Cleared</ColumnHead>
+        <ColumnHead>Acknowledged</ColumnHead>
+      </TableHead>
       <tbody role="rowgroup">
         {alarms.map((alarm) => (
           <tr key={alarm.id} role="row">
@@ -66,14 +65,6 @@ export function AlarmTable({ label, alarms, highestLevel, selection, withPatient
         ))}
       </tbody>
     </table>
-  );
-}
-
-function Head({ title }: { title: string }) {
-  return (
-    <th role="columnheader" scope="col">
-      {title}
-    </th>
   );
 }
 

@@ -1,5 +1,6 @@
 import type { BaselineNotice } from '../api/types.js';
 import { describeReason } from '../state/wording.js';
+import { ColumnHead, TableHead } from './table-head.js';
 import { Time } from './time.js';
 
 /** Baselines that are listed. */
@@ -15,15 +16,11 @@ export function Baselines({ baselines }: { baselines: readonly BaselineNotice[] 
         <p class="empty">The first one is not learnt yet.</p>
       ) : (
         <table class="stacked" role="table" aria-label="Baselines">
-          <thead role="rowgroup">
-            <tr role="row">
-              {['Baseline', 'Learnt', 'Through sample', 'Why'].map((title) => (
-                <th key={title} role="columnheader" scope="col">
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <TableHead>
+            {['Baseline', 'Learnt', 'Through sample', 'Why'].map((title) => (
+              <ColumnHead key={title}>{title}</ColumnHead>
+            ))}
+          </TableHead>
           <tbody role="rowgroup">
             {latest.map((notice) => (
               <tr key={notice.model} role="row">

@@ -4,6 +4,7 @@ import type { LevelPoint, PatientDetail } from '../api/types.js';
 import { runsOf, type Run } from '../state/timeline.js';
 import { useTimeline } from '../state/use-timeline.js';
 import { describeLevel, duration } from '../state/wording.js';
+import { ColumnHead, TableHead } from './table-head.js';
 import { Time } from './time.js';
 import { TimelineChart } from './timeline-chart.js';
 
@@ -109,15 +110,11 @@ function RunTable({
       <summary>The same as a table</summary>
       {runs.length > 0 && (
         <table class="stacked" role="table" aria-label="Levels over time, the latest first">
-          <thead role="rowgroup">
-            <tr role="row">
-              {['From', 'Level', 'Samples', 'For'].map((title) => (
-                <th key={title} role="columnheader" scope="col">
-                  {title}
-                </th>
-              ))}
-            </tr>
-          </thead>
+          <TableHead>
+            {['From', 'Level', 'Samples', 'For'].map((title) => (
+              <ColumnHead key={title}>{title}</ColumnHead>
+            ))}
+          </TableHead>
           <tbody role="rowgroup">
             {runs.slice(0, SHOWN_RUNS).map((run) => (
               <RunRow key={run.firstSequence} run={run} highestLevel={highestLevel} />
