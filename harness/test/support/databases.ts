@@ -3,7 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { parsePostgresUrl } from '../../../service-provider/src/store/index.js';
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest';
+
+import type { Database } from '../../../service-provider/src/store/database.js';
+import { openDatabase, parsePostgresUrl } from '../../../service-provider/src/store/index.js';
 import type { StoreLocation } from '../../../service-provider/src/store/index.js';
 import { Postgres } from '../../src/parties/postgres.js';
 
@@ -56,3 +59,18 @@ export const DATABASES: readonly DatabaseKind[] = [
   { name: 'SQLite', available: true, start: files },
   { name: POSTGRES_NAME, available: POSTGRES_AVAILABLE, start: servers },
 ];
+
+/** Gives each test of a suite a new and empty database, which is closed behind it. */
+export function databasePerTest(start: DatabaseKind['start']): () => Database {
+  let databases: Databases;
+  let database: Database;
+  beforeAll(async () => {
+    databases = await start();
+  });
+  afterAll(() => databases.stop());
+  beforeEach(async () => {
+    database = await openDatabase(await databases.create());
+  });
+  afterEach(() => database.close());
+  return () => database;
+}

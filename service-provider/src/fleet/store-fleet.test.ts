@@ -3,18 +3,15 @@ import { Bcp } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
 import { parsePatientId, silentLogger, systemSleep } from '@duoveil/common/runtime';
 import type { Clock, PatientId } from '@duoveil/common/runtime';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { DATABASES, type Databases } from '../../../harness/test/support/databases.js';
+import { databasePerTest, DATABASES } from '../../../harness/test/support/databases.js';
 import type { Alarm, AlarmId } from '../alarms/alarm.js';
 import { alarmPolicy } from '../alarms/policy.js';
 import { engine, LEASE_MS, PATIENT, STORE_KEY, testParameters, testPatient } from '../fixture.js';
 import { Monitors } from '../monitor/monitors.js';
 import type { PatientSuite, Score } from '../monitor/suite.js';
-import type { Database } from '../store/database.js';
-import { openPostgres } from '../store/postgres.js';
 import { StoreSeal } from '../store/seal.js';
-import { openSqlite } from '../store/sqlite.js';
 import { storeOver } from '../store/store.js';
 import { FleetView } from './fleet-view.js';
 import type { FleetChange } from './fleet.js';
@@ -46,27 +43,16 @@ class SaidLevels implements PatientSuite {
 
 for (const { name, available, start } of DATABASES) {
   describe.skipIf(!available)(`a fleet on ${name}`, () => {
-    let databases: Databases;
-    let database: Database;
+    const database = databasePerTest(start);
     let ends: (() => Promise<void>)[];
     let nowMs: number;
-    beforeAll(async () => {
-      databases = await start();
-    });
-    afterAll(() => databases.stop());
-    beforeEach(async () => {
-      const location = await databases.create();
-      database =
-        location.kind === 'file'
-          ? await openSqlite(location.file)
-          : await openPostgres(location.address);
+    beforeEach(() => {
       ends = [];
       nowMs = 1_767_225_600_000;
       SaidLevels.said.clear();
     });
     afterEach(async () => {
       for (const end of ends) await end();
-      await database.close();
     });
 
     const clock: Clock = { now: () => new Date(nowMs), monotonicMs: () => nowMs };
@@ -74,7 +60,7 @@ for (const { name, available, start } of DATABASES) {
 
     /** A service provider without its servers. */
     async function process() {
-      const store = await storeOver(database, parameters, seal, LEASE_MS);
+      const store = await storeOver(database(), parameters, seal, LEASE_MS);
       const view = new FleetView(store, () => clock.now());
       const stop = new AbortController();
       const monitors = new Monitors({

@@ -7,17 +7,11 @@ import { text } from 'node:stream/consumers';
 import { createLogger, metrics } from '@duoveil/common/runtime';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 
-import { call, signInAs, testApp, TOKENS, type TestApp, type TestAppOptions } from './fixture.js';
+import { call, signInAs, TestApps, TOKENS, type TestAppOptions } from './fixture.js';
 
-const open: TestApp[] = [];
-async function start(options?: TestAppOptions): Promise<TestApp> {
-  const started = await testApp(options);
-  open.push(started);
-  return started;
-}
-afterEach(async () => {
-  for (const one of open.splice(0)) await one.close();
-});
+const apps = new TestApps();
+const { start } = apps;
+afterEach(() => apps.close());
 
 describe('what meets no route is refused with a stable code', () => {
   test.each([

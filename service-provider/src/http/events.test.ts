@@ -7,7 +7,7 @@ import { FakeFleet } from './fake-fleet.js';
 import {
   call,
   signInAs,
-  testApp,
+  TestApps,
   type SignedIn,
   type TestApp,
   type TestAppOptions,
@@ -17,17 +17,14 @@ import { IDLE_MS } from './sessions.js';
 const ONE = parsePatientId('patient-1', 'patient');
 const TWO = parsePatientId('patient-2', 'patient');
 
-const open: TestApp[] = [];
+const apps = new TestApps();
 async function start(options?: TestAppOptions): Promise<TestApp & { readonly base: string }> {
-  const started = await testApp(options);
-  open.push(started);
+  const started = await apps.start(options);
   await started.app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = started.app.server.address() as { port: number };
   return { ...started, base: `http://127.0.0.1:${String(port)}` };
 }
-afterEach(async () => {
-  for (const one of open.splice(0)) await one.close();
-});
+afterEach(() => apps.close());
 
 /** The stream of a browser's page. */
 async function listen(base: string, session: SignedIn): Promise<Stream> {

@@ -122,6 +122,21 @@ export async function testApp(options: TestAppOptions = {}): Promise<TestApp> {
   };
 }
 
+/** Apps that are closed together, behind each test. */
+export class TestApps {
+  readonly #open: TestApp[] = [];
+
+  readonly start = async (options?: TestAppOptions): Promise<TestApp> => {
+    const started = await testApp(options);
+    this.#open.push(started);
+    return started;
+  };
+
+  async close(): Promise<void> {
+    for (const one of this.#open.splice(0)) await one.close();
+  }
+}
+
 const once = testOperators();
 const testOperatorsOnce = (): TokenOperators => once;
 

@@ -8,7 +8,7 @@ import { Secret } from '@duoveil/common/secret';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 
-import { HTTP_STORE_KEY, signedIn, testApp, type TestApp } from './fixture.js';
+import { HTTP_STORE_KEY, signedIn, TestApps, type TestApp } from './fixture.js';
 import { Oidc, TRANSACTION_MS, type OidcOptions } from './oidc.js';
 import type { OperatorRole } from './roles.js';
 import { SealedText } from './sealed-text.js';
@@ -143,11 +143,11 @@ afterAll(() => {
   issuer.stop();
 });
 
-const open: TestApp[] = [];
+const apps = new TestApps();
 afterEach(async () => {
   issuer.lie = {};
   issuer.claims = {};
-  for (const one of open.splice(0)) await one.close();
+  await apps.close();
 });
 
 const ROLES = new Map<string, OperatorRole>([
@@ -155,7 +155,7 @@ const ROLES = new Map<string, OperatorRole>([
   ['duoveil-operator', 'operator'],
 ]);
 
-async function start(changes: Partial<OidcOptions> = {}): Promise<TestApp> {
+function start(changes: Partial<OidcOptions> = {}): Promise<TestApp> {
   const oidc = new Oidc({
     ...{ issuer: new URL(issuer.url), clientId: CLIENT.id, redirectUri: REDIRECT },
     ...{ clientSecret: new Secret(CLIENT.secret), nameClaim: 'preferred_username' },
@@ -163,9 +163,7 @@ async function start(changes: Partial<OidcOptions> = {}): Promise<TestApp> {
     sealed: new SealedText(HTTP_STORE_KEY, 'oidc', systemRandom),
     ...changes,
   });
-  const started = await testApp({ oidc, secure: true });
-  open.push(started);
-  return started;
+  return apps.start({ oidc, secure: true });
 }
 
 /** There and back, with what a browser brings. */

@@ -7,26 +7,19 @@ import {
   HTTP_STORE_KEY,
   signInAs,
   StandingClock,
-  testApp,
+  TestApps,
   testOperators,
   TOKENS,
   type SignedIn,
   type TestApp,
-  type TestAppOptions,
 } from './fixture.js';
 import { parseOperators, TokenOperators } from './operators.js';
 import { SealedText } from './sealed-text.js';
 import { IDLE_MS, SESSION_MS, Sessions } from './sessions.js';
 
-const open: TestApp[] = [];
-async function start(options?: TestAppOptions): Promise<TestApp> {
-  const started = await testApp(options);
-  open.push(started);
-  return started;
-}
-afterEach(async () => {
-  for (const one of open.splice(0)) await one.close();
-});
+const apps = new TestApps();
+const { start } = apps;
+afterEach(() => apps.close());
 
 const status = async ({ app }: TestApp, session: SignedIn, url = '/api/v1/session') =>
   (await call(app, session, { url })).statusCode;

@@ -2,15 +2,12 @@
 import { Bcp } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
 import { silentLogger, systemClock, systemSleep } from '@duoveil/common/runtime';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { alarmPolicy } from '../alarms/policy.js';
-import { DATABASES, type Databases } from '../../../harness/test/support/databases.js';
+import { databasePerTest, DATABASES } from '../../../harness/test/support/databases.js';
 import { engine, LEASE_MS, PATIENT, STORE_KEY, testParameters, testPatient } from '../fixture.js';
-import type { Database } from '../store/database.js';
-import { openPostgres } from '../store/postgres.js';
 import { StoreSeal } from '../store/seal.js';
-import { openSqlite } from '../store/sqlite.js';
 import { storeOver, type Store } from '../store/store.js';
 import { Monitors } from './monitors.js';
 
@@ -23,29 +20,18 @@ const notHere = () => Promise.reject(new Error('not here'));
 
 for (const { name, available, start } of DATABASES) {
   describe.skipIf(!available)(`monitors on ${name}`, () => {
-    let databases: Databases;
-    let database: Database;
+    const database = databasePerTest(start);
     let ends: (() => Promise<void>)[];
-    beforeAll(async () => {
-      databases = await start();
-    });
-    afterAll(() => databases.stop());
-    beforeEach(async () => {
-      const location = await databases.create();
-      database =
-        location.kind === 'file'
-          ? await openSqlite(location.file)
-          : await openPostgres(location.address);
+    beforeEach(() => {
       ends = [];
     });
     afterEach(async () => {
       for (const end of ends) await end();
-      await database.close();
     });
 
     /** A process that only learns: its window does not fill. */
     async function replica(leaseMs = LEASE_MS) {
-      const store = await storeOver(database, parameters, seal, leaseMs);
+      const store = await storeOver(database(), parameters, seal, leaseMs);
       await store.patients.keep(patient, now);
       const stop = new AbortController();
       const monitors = new Monitors({

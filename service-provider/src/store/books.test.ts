@@ -5,14 +5,12 @@ import { join } from 'node:path';
 
 import { Bcp } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 
-import { DATABASES, type Databases } from '../../../harness/test/support/databases.js';
+import { databasePerTest, DATABASES } from '../../../harness/test/support/databases.js';
 import { alarmId, acknowledged, EMPTY_BOOK, raised, type AlarmBook } from '../alarms/book.js';
 import { engine, LEASE_MS, leaseOf, PATIENT, STORE_KEY } from '../fixture.js';
 import { testParameters, testPatient } from '../fixture.js';
-import type { Database } from './database.js';
-import { openPostgres } from './postgres.js';
 import { StoreSeal, type Seal } from './seal.js';
 import { openSqlite } from './sqlite.js';
 import { storeOver } from './store.js';
@@ -25,27 +23,11 @@ const more = (book: AlarmBook): AlarmBook => ({ ...book, next: book.next + 1 });
 
 for (const { name, available, start } of DATABASES) {
   describe.skipIf(!available)(`books on ${name}`, () => {
-    let databases: Databases;
-    let database: Database | undefined;
-    beforeAll(async () => {
-      databases = await start();
-    });
-    afterAll(() => databases.stop());
-    afterEach(() => database?.close());
-
-    async function open() {
-      const location = await databases.create();
-      database =
-        location.kind === 'file'
-          ? await openSqlite(location.file)
-          : await openPostgres(location.address);
-      return database;
-    }
+    const database = databasePerTest(start);
 
     it("lose nobody's change, whoever else changes them at the same time", async () => {
-      const opened = await open();
       const stores = await Promise.all(
-        [1, 2].map(() => storeOver(opened, parameters, seal, LEASE_MS)),
+        [1, 2].map(() => storeOver(database(), parameters, seal, LEASE_MS)),
       );
       const [one] = stores;
       if (one === undefined) throw new Error('no store');
@@ -72,7 +54,7 @@ for (const { name, available, start } of DATABASES) {
     });
 
     it('are newer the higher their order', async () => {
-      const store = await storeOver(await open(), parameters, seal, LEASE_MS);
+      const store = await storeOver(database(), parameters, seal, LEASE_MS);
       await store.patients.keep(patient, now);
       const [changed] = await store.books.change(new Map([[PATIENT, more]]));
       const read = await store.books.read(PATIENT);
@@ -81,7 +63,7 @@ for (const { name, available, start } of DATABASES) {
     });
 
     it('are changed all or none, and by nobody who has lost the patient', async () => {
-      const store = await storeOver(await open(), parameters, seal, LEASE_MS);
+      const store = await storeOver(database(), parameters, seal, LEASE_MS);
       await store.patients.keep(patient, now);
       const late = await leaseOf(store);
       await leaseOf(store);

@@ -4,7 +4,11 @@ import { systemRandom } from '@duoveil/common/random';
 import { sql } from 'kysely';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 
-import { DATABASES, type Databases } from '../../../harness/test/support/databases.js';
+import {
+  databasePerTest,
+  DATABASES,
+  type Databases,
+} from '../../../harness/test/support/databases.js';
 import { engine, Gate, LEASE_MS, leaseOf, PATIENT, STORE_KEY } from '../fixture.js';
 import { testParameters, testPatient } from '../fixture.js';
 import type { Database } from './database.js';
@@ -12,7 +16,6 @@ import { GroupCommit } from './group-commit.js';
 import { FencedWrites, type Lease } from './leases.js';
 import { openPostgres } from './postgres.js';
 import { StoreSeal } from './seal.js';
-import { openSqlite } from './sqlite.js';
 import { storeOver, type Store } from './store.js';
 
 const parameters = await testParameters();
@@ -26,25 +29,12 @@ const append = ({ samples }: Store, lease: Lease, sequence: number): Promise<voi
 
 for (const { name, available, start } of DATABASES) {
   describe.skipIf(!available)(`leases on ${name}`, () => {
-    let databases: Databases;
-    let database: Database;
-    beforeAll(async () => {
-      databases = await start();
-    });
-    afterAll(() => databases.stop());
-    beforeEach(async () => {
-      const location = await databases.create();
-      database =
-        location.kind === 'file'
-          ? await openSqlite(location.file)
-          : await openPostgres(location.address);
-    });
-    afterEach(() => database.close());
+    const database = databasePerTest(start);
 
     /** Two processes on the database; a lease of the first one lasts so long. */
     async function replicas(leaseMs: number): Promise<readonly [Store, Store]> {
-      const first = await storeOver(database, parameters, seal, leaseMs);
-      const second = await storeOver(database, parameters, seal, LEASE_MS);
+      const first = await storeOver(database(), parameters, seal, leaseMs);
+      const second = await storeOver(database(), parameters, seal, LEASE_MS);
       await first.patients.keep(patient, now);
       return [first, second];
     }
