@@ -69,6 +69,7 @@ export async function move(options: MoveOptions, signal: AbortSignal): Promise<G
   const enrolled = await enrolThere(options, state, signal);
   const there = await openSpool({ ...options, ...to, patient: state.patient, secret });
   try {
+    if (there.last > 0 && enrolled.moved === undefined) throw hasItsOwn(to.directory);
     const moved =
       there.last > 0 ? enrolled : await carryOver(options, state, enrolled, there, signal);
     await deliver(options, to, moved, there, signal);
@@ -175,6 +176,15 @@ async function baselineOf(
       logger.warn('trying again', { peer: connection.peer, error, pauseMs });
     },
   });
+}
+
+function hasItsOwn(directory: string): Error {
+  return duoveilError(
+    'CONFIG_INVALID',
+    `--to-state: ${directory} holds a series that was begun there, which learns a baseline of its own: ` +
+      'the patient has gone there without a move; stream from there',
+    { path: 'toState' },
+  );
 }
 
 function requireSameSeries(decided: number, last: number, peer: string): void {

@@ -10,7 +10,13 @@ import {
   type MonitoringPolicy,
 } from '@duoveil/common/encoding';
 import { systemRandom } from '@duoveil/common/random';
-import { connect, parsePatientId, silentLogger, type Tls } from '@duoveil/common/runtime';
+import {
+  connect,
+  parsePatientId,
+  silentLogger,
+  type PatientId,
+  type Tls,
+} from '@duoveil/common/runtime';
 import { enrol, move, type MoveOptions, type Place } from '@duoveil/gateway/parts';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 
@@ -101,13 +107,17 @@ test('the command takes the baseline along, and the old directory is closed', as
 class Bed {
   readonly expected: readonly RowResult[];
   readonly tls: Tls;
+  readonly patient: PatientId;
+  readonly policy: MonitoringPolicy;
   readonly from: Place;
   readonly to: Place;
   readonly #rows;
 
-  private constructor(tls: Tls, seed: number, policy: MonitoringPolicy) {
+  private constructor(tls: Tls, patient: PatientId, seed: number, policy: MonitoringPolicy) {
     const { directory, servers } = deployment;
     this.tls = tls;
+    this.patient = patient;
+    this.policy = policy;
     this.from = this.#place(servers.address, join(directory, `from-${String(seed)}`));
     this.to = this.#place(successor.address, join(directory, `to-${String(seed)}`));
     this.#rows = recordingOf(seed).rows.map((row) => ({ ...row, seconds: 0 }));
@@ -117,13 +127,14 @@ class Bed {
   static async enrol(seed: number, policy: MonitoringPolicy): Promise<Bed> {
     const patient = parsePatientId(`bed-${String(seed)}`, 'patient');
     const tls = await deployment.tls(identity('gateway', patient));
-    const bed = new Bed(tls, seed, policy);
-    await enrol({
-      ...{ ...bed.from, ...bed.common, patient, trustDomain: tls.identity.trustDomain },
-      ...{ schema: SCHEMA, policy, pinned: deployment.servers.digest },
-      sealingSecret: () => Promise.resolve(SEALING_KEY),
-    });
+    const bed = new Bed(tls, patient, seed, policy);
+    await bed.#enrol(bed.from, deployment.servers.digest);
     return bed;
+  }
+
+  /** Enrols the patient at the other one too, as somebody may who does not know better. */
+  enrolThere(): Promise<unknown> {
+    return this.#enrol(this.to, digest);
   }
 
   get common() {
@@ -158,6 +169,15 @@ class Bed {
     );
   }
 
+  #enrol(place: Place, pinned: ParametersDigest): Promise<unknown> {
+    const { tls, patient, policy, common } = this;
+    return enrol({
+      ...{ ...place, ...common, patient, trustDomain: tls.identity.trustDomain },
+      ...{ schema: SCHEMA, policy, pinned },
+      sealingSecret: () => Promise.resolve(SEALING_KEY),
+    });
+  }
+
   #place(address: string, directory: string): Place {
     return { connection: connect({ address, tls: this.tls, expectRole: 'sp' }), directory };
   }
@@ -178,6 +198,15 @@ describe('move', () => {
     await bed.stream(to, goneOnWith(expected, before));
     // From the first row after the move on, each time.
     await bed.stream(to, goneOnWith(expected, before));
+  });
+
+  test('where a series was begun already, nobody moves to', async () => {
+    const bed = await Bed.enrol(16, policyOf(FIXED, 'packed'));
+    await bed.stream(bed.from, bed.expected.slice(0, 2));
+    await bed.enrolThere();
+    await bed.stream(bed.to, bed.expected.slice(0, 3));
+    await expect(bed.move()).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await bed.stream(bed.from, bed.expected.slice(0, 4));
   });
 
   test('one that is cut off at any point is gone on with', async () => {
