@@ -15,7 +15,12 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 
 import { SOURCE_KINDS } from './sources/index.js';
-import { DEFAULT_MAX_BYTES, DEFAULT_MAX_SAMPLES, LEAST_MAX_BYTES } from './spool.js';
+import {
+  DEFAULT_KEEP_SAMPLES,
+  DEFAULT_MAX_BYTES,
+  DEFAULT_MAX_SAMPLES,
+  LEAST_MAX_BYTES,
+} from './spool.js';
 
 const path = z.string().min(1);
 const textOrNumber = z.union([z.string(), z.number()], 'must be a text or a number');
@@ -64,6 +69,10 @@ const all = {
     .int('must be a whole number of samples, 1 or more')
     .min(1, 'must be a whole number of samples, 1 or more')
     .default(DEFAULT_MAX_SAMPLES),
+  spoolKeepSamples: z
+    .int('must be a whole number of samples, 0 or more')
+    .min(0, 'must be a whole number of samples, 0 or more')
+    .default(DEFAULT_KEEP_SAMPLES),
   spoolMaxBytes: z
     .int('must be a whole number of bytes')
     .min(LEAST_MAX_BYTES, `must be ${LEAST_MAX_BYTES} bytes or more`)
@@ -158,11 +167,16 @@ const descriptions = {
   json: ['--json', 'one JSON object a line on standard output, and nothing else there'],
   spoolMaxSamples: [
     '--spool-max-samples <n>',
-    `the most samples that wait on disk (default: ${DEFAULT_MAX_SAMPLES})`,
+    `the most samples that are on disk (default: ${DEFAULT_MAX_SAMPLES})`,
   ],
   spoolMaxBytes: [
     '--spool-max-bytes <n>',
     `the most bytes that they may take there (default: ${DEFAULT_MAX_BYTES})`,
+  ],
+  spoolKeepSamples: [
+    '--spool-keep-samples <n>',
+    'the most of them that are acknowledged, kept for a service provider that is restored from a backup ' +
+      `(default: ${DEFAULT_KEEP_SAMPLES})`,
   ],
   metricsListen: [
     '--metrics-listen <host:port>',

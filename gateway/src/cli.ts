@@ -104,7 +104,7 @@ export function gatewayCommand(): Command {
         'realtime',
         'json',
       ] as const),
-      ...(['spoolMaxSamples', 'spoolMaxBytes'] as const),
+      ...(['spoolMaxSamples', 'spoolMaxBytes', 'spoolKeepSamples'] as const),
       ...(['metricsListen', 'traceEndpoint', 'traceRatio', 'engine', 'logLevel'] as const),
     ],
     streamSettings,
@@ -219,6 +219,7 @@ async function runStream(settings: z.output<typeof streamSettings>): Promise<voi
       secret,
       maxSamples: settings.spoolMaxSamples,
       maxBytes: settings.spoolMaxBytes,
+      keepSamples: settings.spoolKeepSamples,
       random: systemRandom,
       logger: party.logger,
     });
@@ -335,10 +336,11 @@ async function clockStatus(
 
 function spoolStatus(file: string): Readonly<Record<string, number | string | undefined>> {
   const progress = peekProgress(file);
-  if (progress === undefined) return { samplesAcknowledged: 0, samplesWaiting: 0 };
-  const { acknowledged, last, recording } = progress;
+  if (progress === undefined) return { samplesAcknowledged: 0, samplesKept: 0, samplesWaiting: 0 };
+  const { acknowledged, last, recording, kept } = progress;
   return {
     samplesAcknowledged: acknowledged,
+    samplesKept: kept,
     samplesWaiting: last - acknowledged,
     recording: recording ?? undefined,
   };

@@ -221,6 +221,27 @@ describe('runLive', () => {
     expect(events).toEqual([expect.objectContaining({ kind: 'scored', sequence: 7 })]);
   });
 
+  it('sends again what a service provider lacks that was restored, and tells nothing twice', async () => {
+    const running = run();
+    for (let i = 0; i < 10; i += 1) await feed.put(T0 + 1000 * i);
+    await until(() => events.filter(({ kind }) => kind !== 'trained').length === 10);
+    const before = received();
+    for (let sequence = 6; sequence <= 10; sequence += 1) bed.sp.stored.delete(sequence);
+    await bed.sp.stop();
+    for (let i = 10; i < 12; i += 1) await feed.put(T0 + 1000 * i);
+    await bed.sp.start();
+    await until(() => bed.sp.stored.size === 12);
+    feed.end();
+    const summary = await running;
+    const after = received().slice(before.length);
+    expect(after.slice(0, 5)).toEqual(before.slice(5));
+    expect(after.map(({ sequence }) => Number(sequence))).toEqual([6, 7, 8, 9, 10, 11, 12]);
+    const told = events.flatMap((event) => ('sequence' in event ? [event.sequence] : []));
+    expect(told).toEqual(Array.from({ length: 12 }, (_, i) => i + 1));
+    expect(events.filter(({ kind }) => kind === 'trained')).toHaveLength(1);
+    expect(summary).toMatchObject({ rows: 12, learning: 4, scored: 8 });
+  });
+
   it('refuses a spool that is older than the series, before anything in it is lost', async () => {
     await spool.put([{ sequence: 1, bytes: Buffer.alloc(1) }]);
     spool.beginRecording('a live source');

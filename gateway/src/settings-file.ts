@@ -48,9 +48,13 @@ ${sealing.setting}: ${quoted(sealing.file)}
 ${input === undefined ? '# input: /path/to/readings.csv' : `input: ${quoted(resolve(input))}`}
 # realtime: true
 
-# The most that waits on disk while the service provider cannot be reached.
+# The most that is kept on disk, above all while the service provider cannot be reached.
 # spoolMaxSamples: 86400
 # spoolMaxBytes: 268435456
+
+# The most of it that stays there once it is acknowledged, for a service provider that is restored from
+# a backup: as many samples as there are from one backup to the next, and until it is restored.
+# spoolKeepSamples: 86400
 `;
 }
 

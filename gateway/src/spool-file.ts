@@ -30,6 +30,8 @@ interface Notes extends SpoolProgress {
 export class SpoolFile {
   /** What was noted when it was opened. */
   readonly progress: SpoolProgress;
+  /** The first sample that it held when it was opened; undefined where it held none. */
+  readonly oldest: number | undefined;
   readonly #path: string;
   readonly #cipher: SpoolCipher;
   readonly #lock: Database.Database;
@@ -55,6 +57,7 @@ export class SpoolFile {
         return prepare(opened);
       });
       this.progress = storing(path, () => readProgress(path, this.#statements.progress, cipher));
+      this.oldest = storing(path, () => readOldest(this.#statements.oldest));
     } catch (error) {
       db?.close();
       release(this.#lock);
@@ -62,17 +65,18 @@ export class SpoolFile {
     }
   }
 
-  /** Keeps samples and notes; samples that are acknowledged go. */
-  put(samples: readonly SealedSample[], progress: SpoolProgress): void {
+  /** Keeps samples and notes; the samples up to and including `dropped` go. */
+  put(samples: readonly SealedSample[], progress: SpoolProgress, dropped: number): void {
     this.#transaction(() => {
+      this.#statements.drop.run(dropped);
       this.#note(progress);
       for (const { sequence, sealed } of samples) this.#statements.insert.run(sequence, sealed);
     });
   }
 
-  /** Keeps notes; samples that are acknowledged go. */
-  note(progress: SpoolProgress): void {
-    this.put([], progress);
+  /** Keeps notes; the samples up to and including `dropped` go. */
+  note(progress: SpoolProgress, dropped: number): void {
+    this.put([], progress, dropped);
   }
 
   /** Keeps notes; all samples go. */
@@ -109,7 +113,6 @@ export class SpoolFile {
   #note(progress: SpoolProgress): void {
     const { acknowledged, last, recording, measuredAt } = progress;
     const code = this.#cipher.authenticate(progress);
-    this.#statements.forget.run(acknowledged);
     this.#statements.note.run(acknowledged, last, recording, measuredAt, code);
   }
 
@@ -128,12 +131,18 @@ export class SpoolFile {
   }
 }
 
+/** What {@link peekProgress} finds. */
+export interface PeekedProgress extends SpoolProgress {
+  /** How many samples are acknowledged and still here. */
+  readonly kept: number;
+}
+
 /**
  * What a spool's file notes, without its key and also while a stream has it open; undefined where
  * there is none. Nothing vouches for it.
  * @throws STORAGE_FAILED
  */
-export function peekProgress(path: string): SpoolProgress | undefined {
+export function peekProgress(path: string): PeekedProgress | undefined {
   if (!existsSync(path)) return undefined;
   return storing(path, () => {
     const db = new Database(path);
@@ -143,7 +152,9 @@ export function peekProgress(path: string): SpoolProgress | undefined {
       const { acknowledged, last, recording, measuredAt } = db
         .prepare('SELECT acknowledged, last, recording, measured_at AS measuredAt FROM progress')
         .get() as SpoolProgress;
-      return { acknowledged, last, recording, measuredAt };
+      const oldest = readOldest(db.prepare(OLDEST)) ?? last + 1;
+      const kept = Math.max(0, acknowledged + 1 - oldest);
+      return { acknowledged, last, recording, measuredAt, kept };
     } finally {
       db.close();
     }
@@ -209,6 +220,13 @@ function requireEncrypted(path: string, db: Database.Database): void {
   );
 }
 
+const OLDEST = 'SELECT min(sequence) AS oldest FROM samples';
+
+function readOldest(statement: Database.Statement): number | undefined {
+  const { oldest } = statement.get() as { readonly oldest: number | null };
+  return oldest ?? undefined;
+}
+
 function prepare(db: Database.Database) {
   return {
     progress: db.prepare(
@@ -217,7 +235,8 @@ function prepare(db: Database.Database) {
     sample: db.prepare('SELECT sealed FROM samples WHERE sequence = ?'),
     insert: db.prepare('INSERT INTO samples VALUES (?, ?)'),
     clear: db.prepare('DELETE FROM samples'),
-    forget: db.prepare('DELETE FROM samples WHERE sequence <= ?'),
+    oldest: db.prepare(OLDEST),
+    drop: db.prepare('DELETE FROM samples WHERE sequence <= ?'),
     note: db.prepare(
       'UPDATE progress SET acknowledged = ?, last = ?, recording = ?, measured_at = ?, code = ?',
     ),

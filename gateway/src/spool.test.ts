@@ -81,7 +81,7 @@ describe('Spool', () => {
     spool.close();
   });
 
-  it('forgets what is acknowledged, and remembers that it was', async () => {
+  it('remembers what is acknowledged, also where it never held it', async () => {
     const spool = openSpool();
     const [first, second, third] = samples(3) as [SpooledSample, SpooledSample, SpooledSample];
     await spool.put([first, { ...second, measuredAt: 7 }]);
@@ -100,12 +100,16 @@ describe('Spool', () => {
       last: 3,
       recording: '/a.csv',
       measuredAt: 7,
+      kept: 2,
     });
     again.acknowledge(10);
-    expect([again.size, again.last]).toEqual([0, 10]);
+    expect([again.size, again.last, again.oldest]).toEqual([0, 10, 11]);
     await again.put([sample(11)]);
     await expect(again.put([sample(13)])).rejects.toThrow(RangeError);
-    again.rewind(4);
+    expect(() => {
+      again.rewind(4);
+    }).toThrow(RangeError);
+    again.restart(4);
     expect([again.acknowledged, again.last, sequences(again)]).toEqual([4, 4, []]);
     again.close();
     expect(peekProgress(file)).toMatchObject({ acknowledged: 4, last: 4, recording: '/a.csv' });
@@ -161,6 +165,100 @@ describe('Spool', () => {
     expectError(() => openSpool(), 'STORAGE_FAILED', /is another stream running/);
     spool.close();
     openSpool().close();
+  });
+});
+
+describe('acknowledged samples', () => {
+  it('are kept, and wait again in the same bytes where they are lost', async () => {
+    const first = openSpool();
+    await first.put(samples(9));
+    first.acknowledge(7);
+    first.close();
+    for (const from of [4, 2]) {
+      const spool = openSpool();
+      expect([spool.oldest, spool.size]).toEqual([1, 2]);
+      spool.rewind(from - 1);
+      expect(spool.from(from, 99)).toEqual(samples(9).slice(from - 1));
+      expect([spool.acknowledged, spool.last, spool.size]).toEqual([from - 1, 9, 10 - from]);
+      spool.acknowledge(7);
+      // Further than it has come is no way back.
+      spool.rewind(8);
+      expect(sequences(spool)).toEqual([8, 9]);
+      spool.close();
+    }
+  });
+
+  it('are as many as they may be, the newest', async () => {
+    const spool = openSpool({ maxSamples: 8, keepSamples: 3 });
+    await spool.put(samples(8));
+    spool.acknowledge(6);
+    await spool.put([sample(9)]);
+    expect([spool.oldest, sequences(spool)]).toEqual([4, [7, 8, 9]]);
+    spool.close();
+    expect(peekProgress(file)).toMatchObject({ acknowledged: 6, last: 9, kept: 3 });
+    const fewer = openSpool({ keepSamples: 1 });
+    expect([fewer.oldest, sequences(fewer)]).toEqual([6, [7, 8, 9]]);
+    fewer.close();
+    const none = openSpool({ keepSamples: 0 });
+    none.acknowledge(8);
+    await none.put([sample(10)]);
+    expect([none.oldest, sequences(none)]).toEqual([9, [9, 10]]);
+    none.close();
+    expect(peekProgress(file)).toMatchObject({ kept: 0 });
+  });
+
+  it('go where there are more without a put, too', async () => {
+    const spool = openSpool({ keepSamples: 3 });
+    await spool.put(samples(100));
+    for (let through = 1; through <= 64; through += 1) spool.acknowledge(through);
+    expect(peekProgress(file)).toMatchObject({ acknowledged: 64, kept: 3 });
+    spool.close();
+  });
+
+  it('make room for those that wait, the oldest first', async () => {
+    const spool = openSpool({ maxSamples: 5 });
+    await spool.put(samples(5));
+    spool.acknowledge(3);
+    await spool.put([sample(6), sample(7)]);
+    expect([spool.oldest, sequences(spool)]).toEqual([3, [4, 5, 6, 7]]);
+    await spool.put([sample(8)]);
+    expect([spool.oldest, sequences(spool)]).toEqual([4, [4, 5, 6, 7, 8]]);
+    const stop = new AbortController();
+    const waiting = spool.put([sample(9)], stop.signal);
+    stop.abort(new Error('stopped'));
+    await expect(waiting).rejects.toThrow('stopped');
+    spool.rewind(3);
+    expect(sequences(spool)).toEqual([4, 5, 6, 7, 8]);
+    spool.close();
+  });
+
+  it('make room in a file that may not grow, without waiting', async () => {
+    const spool = openSpool({
+      maxBytes: 1,
+      sleep: () => Promise.reject(new Error('it waits')),
+    });
+    // A megabyte: 30 samples have room, and what waits is never among those that go.
+    for (let sequence = 1; sequence <= 200; sequence += 1) {
+      await spool.put([sample(sequence, 30_000)]);
+      if (sequence > 10) spool.acknowledge(sequence - 10);
+    }
+    expect(sequences(spool)).toEqual(Array.from({ length: 10 }, (_, i) => 191 + i));
+    expect(spool.oldest).toBeGreaterThan(100);
+    expect((await stat(file)).size).toBeLessThanOrEqual(1024 * 1024);
+    spool.close();
+  });
+
+  it('are named where they are wanted again and one is damaged', async () => {
+    const first = openSpool();
+    await first.put(samples(9));
+    first.acknowledge(8);
+    first.close();
+    tamper('DELETE FROM samples WHERE sequence = 4');
+    const spool = openSpool();
+    spool.rewind(2);
+    expect(sequences(spool)).toEqual([3]);
+    expectError(() => spool.from(4, 1), 'SPOOL_DAMAGED', /sample 4 is damaged or gone/);
+    spool.close();
   });
 });
 

@@ -1,7 +1,8 @@
 /**
- * Samples that are encrypted but not acknowledged, on disk before they are sent: each is encrypted
- * once, survives a crash, and is sent again, if need be, in the very same bytes. At rest they are
- * sealed once more, under a key of the spool's own.
+ * Encrypted samples, on disk before they are sent: each is encrypted once, survives a crash, and is
+ * sent again, if need be, in the very same bytes. Those that are acknowledged are kept for a while, for
+ * a service provider that is restored from a backup. At rest all are sealed once more, under a key of
+ * the spool's own.
  */
 import { isDuoveilError } from '@duoveil/common/errors';
 import { systemRandom } from '@duoveil/common/random';
@@ -13,6 +14,7 @@ import type { Secret } from '@duoveil/common/secret';
 import { SpoolCipher } from './spool-cipher.js';
 import type { SpoolProgress } from './spool-cipher.js';
 import { SpoolFile } from './spool-file.js';
+import type { SealedSample } from './spool-file.js';
 
 /** A sample in the form in which it is sent. */
 export interface SpooledSample {
@@ -28,6 +30,11 @@ export interface SpooledSample {
 export interface SpoolBounds {
   /** The most samples it holds, 1 or more; by default 86,400. */
   readonly maxSamples?: number | undefined;
+  /**
+   * The most acknowledged samples that it keeps, 0 or more; by default 86,400. They take the room that
+   * others leave: of a spool that is full they go first, the oldest before the others.
+   */
+  readonly keepSamples?: number | undefined;
   /** The most bytes its file may have, 1 MiB or more; by default 256 MiB. */
   readonly maxBytes?: number | undefined;
 }
@@ -47,6 +54,9 @@ export interface SpoolOptions extends SpoolBounds {
 export const DEFAULT_MAX_SAMPLES = 86_400;
 
 /** See {@link SpoolBounds}. */
+export const DEFAULT_KEEP_SAMPLES = 86_400;
+
+/** See {@link SpoolBounds}. */
 export const DEFAULT_MAX_BYTES = 256 * 1024 * 1024;
 
 /** The least that {@link SpoolBounds.maxBytes} may be: a batch of the largest samples has room in it. */
@@ -55,12 +65,16 @@ export const LEAST_MAX_BYTES = 1024 * 1024;
 /** Acknowledgements that are not on disk yet: losing them costs no more than sending again. */
 const ACKNOWLEDGEMENTS_IN_MEMORY = 64;
 
+/** Kept samples that make room together where the file may not grow; so often as that, and no more. */
+const DROPPED_AT_ONCE = 64;
+
 /** How often to look whether a full disk has room again, where nothing is acknowledged meanwhile. */
 const FULL_PAUSE_MS = 1000;
 
 /** A spool: consecutive samples, the oldest of them acknowledged first. */
 export class Spool {
   readonly maxSamples: number;
+  readonly #keepSamples: number;
   readonly #file: SpoolFile;
   readonly #cipher: SpoolCipher;
   readonly #logger: Logger;
@@ -68,6 +82,8 @@ export class Spool {
   readonly #bell = new Bell();
   #acknowledged: number;
   #acknowledgedOnDisk: number;
+  /** Samples up to this number are not here any more. */
+  #dropped: number;
   #last: number;
   #recording: string | null;
   #measuredAt: number | null;
@@ -87,15 +103,19 @@ export class Spool {
   private constructor(file: SpoolFile, cipher: SpoolCipher, options: SpoolOptions) {
     const { maxSamples = DEFAULT_MAX_SAMPLES, logger = silentLogger() } = options;
     this.maxSamples = maxSamples;
+    this.#keepSamples = options.keepSamples ?? DEFAULT_KEEP_SAMPLES;
     this.#file = file;
     this.#cipher = cipher;
     this.#logger = logger;
     this.#sleep = options.sleep ?? systemSleep;
     const { acknowledged, last, recording, measuredAt } = file.progress;
     this.#acknowledged = this.#acknowledgedOnDisk = acknowledged;
+    this.#dropped = Math.min(acknowledged, (file.oldest ?? last + 1) - 1);
     this.#last = last;
     this.#recording = recording;
     this.#measuredAt = measuredAt;
+    // The bounds may have been others the last time.
+    this.#flush();
   }
 
   /** Everything up to and including this sequence number is safe at the service provider; 0 at first. */
@@ -111,6 +131,11 @@ export class Spool {
   /** How many samples wait to be acknowledged. */
   get size(): number {
     return this.#last - this.#acknowledged;
+  }
+
+  /** The first sequence number that can be sent from here, now or after {@link rewind}. */
+  get oldest(): number {
+    return this.#dropped + 1;
   }
 
   /** Which recording the series comes from, as {@link beginRecording} was told. */
@@ -129,7 +154,7 @@ export class Spool {
    */
   beginRecording(recording: string): void {
     if (recording === this.#recording) return;
-    this.#file.note({ ...this.#progress(), recording });
+    this.#file.note({ ...this.#progress(), recording }, this.#dropped);
     this.#acknowledgedOnDisk = this.#acknowledged;
     this.#recording = recording;
   }
@@ -154,26 +179,40 @@ export class Spool {
   }
 
   /**
-   * Forgets samples that the service provider has on disk, also where this spool never held them. A
-   * number below what is acknowledged already changes nothing.
+   * Notes that the service provider has samples on disk, also where this spool never held them. They
+   * stay for as long as {@link SpoolBounds} allow. A number below what is acknowledged already changes
+   * nothing.
    */
   acknowledge(through: number): void {
     if (through <= this.#acknowledged) return;
+    // What is here has no gaps.
+    if (through > this.#last) this.#dropped = this.#last = through;
     this.#acknowledged = through;
-    this.#last = Math.max(this.#last, through);
     if (through - this.#acknowledgedOnDisk >= ACKNOWLEDGEMENTS_IN_MEMORY) this.#flush();
     this.#bell.ring();
   }
 
   /**
-   * Takes acknowledgements back: the service provider has nothing above this number any more. What is
-   * here goes too, for the samples are put again, from the next number on. On disk when this returns.
-   * @throws STORAGE_FULL, STORAGE_FAILED: nothing has changed
+   * Takes acknowledgements back: the service provider has nothing above this number any more. The
+   * samples that follow it are kept here and wait again.
+   * @throws RangeError where they are not kept
    */
   rewind(through: number): void {
     if (through >= this.#acknowledged) return;
+    if (through < this.#dropped) throw new RangeError('what follows is not here any more');
+    this.#acknowledged = through;
+    this.#flush();
+  }
+
+  /**
+   * Takes acknowledgements back where what follows is not kept: all that is here goes too, for the
+   * samples are put again, from the next number on. On disk when this returns.
+   * @throws STORAGE_FULL, STORAGE_FAILED: nothing has changed
+   */
+  restart(through: number): void {
+    if (through >= this.#acknowledged) return;
     this.#file.clear({ ...this.#progress(), acknowledged: through, last: through });
-    this.#acknowledged = this.#acknowledgedOnDisk = this.#last = through;
+    this.#acknowledged = this.#acknowledgedOnDisk = this.#dropped = this.#last = through;
   }
 
   /**
@@ -205,10 +244,12 @@ export class Spool {
 
   /** Where this fails, a later one makes up for it. */
   #flush(): void {
-    if (this.#acknowledgedOnDisk === this.#acknowledged) return;
+    const dropped = this.#outOfBounds(this.#last);
+    if (this.#acknowledgedOnDisk === this.#acknowledged && dropped === this.#dropped) return;
     try {
-      this.#file.note(this.#progress());
+      this.#file.note(this.#progress(), dropped);
       this.#acknowledgedOnDisk = this.#acknowledged;
+      this.#dropped = dropped;
     } catch {
       // What is not written down is sent again: nothing is lost.
     }
@@ -226,7 +267,7 @@ export class Spool {
     const last = this.#last + samples.length;
     const measuredAt = samples.at(-1)?.measuredAt ?? this.#measuredAt;
     try {
-      this.#file.put(sealed, { ...this.#progress(), last, measuredAt });
+      this.#putDropping(sealed, { ...this.#progress(), last, measuredAt });
       this.#measuredAt = measuredAt;
     } catch (error) {
       if (!isDuoveilError(error, 'STORAGE_FULL')) throw error;
@@ -235,6 +276,28 @@ export class Spool {
     }
     if (attempt > 1) this.#logger.warn('there is room for the spool again');
     return true;
+  }
+
+  /** Writes, and drops of the samples that are kept as few as make room. */
+  #putDropping(sealed: readonly SealedSample[], progress: SpoolProgress): void {
+    let dropped = this.#outOfBounds(progress.last);
+    for (let more = DROPPED_AT_ONCE; ; more *= 8) {
+      try {
+        this.#file.put(sealed, progress, dropped);
+        this.#dropped = dropped;
+        return;
+      } catch (error) {
+        const isFull = isDuoveilError(error, 'STORAGE_FULL');
+        if (!isFull || dropped === this.#acknowledged) throw error;
+        dropped = Math.min(dropped + more, this.#acknowledged);
+      }
+    }
+  }
+
+  /** The last sample that is not to be kept, by the bounds. */
+  #outOfBounds(last: number): number {
+    const bound = Math.max(this.#acknowledged - this.#keepSamples, last - this.maxSamples);
+    return Math.max(this.#dropped, Math.min(bound, this.#acknowledged));
   }
 
   /** Waits until something was acknowledged, or for a while: somebody may have made room. */

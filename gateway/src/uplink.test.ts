@@ -199,16 +199,40 @@ describe('runUplink', () => {
     expect(bed.sp.opens).toBe(1);
   });
 
-  it('ends where the server has lost what it acknowledged', async () => {
-    await put(1, 5);
+  it('sends the same bytes again where the server has lost what it acknowledged', async () => {
+    await put(1, 20);
     await begin();
     await until(() => spool.size === 0);
-    bed.sp.stored.delete(5);
+    for (let sequence = 8; sequence <= 20; sequence += 1) bed.sp.stored.delete(sequence);
+    const before = bed.sp.received.length;
+    await bed.sp.stop();
+    await put(21, 22);
+    await bed.sp.start();
+    await until(() => spool.last === 22 && spool.size === 0);
+    const again = bed.sp.received.slice(before).map(([sequence]) => sequence);
+    expect(again).toEqual(Array.from({ length: 15 }, (_, i) => 8 + i));
+    for (const [sequence, bytes] of bed.sp.received.slice(0, before)) {
+      expect(bytes).toEqual(bed.sp.stored.get(sequence));
+    }
+  });
+
+  it('ends where the server has lost what is not kept here any more', async () => {
+    spool.close();
+    spool = openTestSpool(bed.directory, { keepSamples: 3 });
+    await put(1, 8);
+    await begin();
+    await until(() => spool.size === 0);
+    await put(9, 9);
+    await until(() => spool.size === 0);
+    expect(spool.oldest).toBe(6);
+    for (let sequence = 5; sequence <= 9; sequence += 1) bed.sp.stored.delete(sequence);
     await bed.sp.stop();
     await bed.sp.start();
     await expectEnd('SEQUENCE_GAP');
     const error = (await uplink) as Error;
-    expect(error.message).toMatch(/expects sample 5, but has acknowledged all up to 5/);
+    expect(error.message).toMatch(
+      /expects sample 5, but has acknowledged all up to 9, and the oldest that is kept here is 6: .*restore a newer backup/,
+    );
   });
 
   it('ends where somebody else sends for the same patient', async () => {

@@ -29,7 +29,7 @@ export interface UplinkOptions {
   readonly patient: PatientId;
   /** Of the parameters that the samples are encrypted under. */
   readonly parametersDigest: ParametersDigest;
-  /** What is sent; acknowledged samples are dropped from it. */
+  /** What is sent. A service provider that lacks acknowledged samples gets again what is kept of them. */
   readonly spool: Spool;
   readonly random: RandomSource;
   readonly logger: Logger;
@@ -41,7 +41,7 @@ export interface UplinkOptions {
   /**
    * Is whoever puts samples able to put again what was acknowledged, from the number on that
    * `onOpened` is told? Then a service provider that lacks samples when the first stream is opened, its
-   * store having been restored from a backup, gets them again.
+   * store having been restored from a backup, gets them again also where the spool does not keep them.
    */
   readonly canRepeat?: boolean;
   /** Called with what the service provider's clock says, each time a stream is open. */
@@ -77,7 +77,7 @@ const ingest: ClientMethod<Uint8Array, IngestResponse, true, true> = {
  * (nobody there, not ready, too slow, stream ended) makes it connect again.
  * @returns never; it ends by throwing
  * @throws the signal's reason; SEQUENCE_GAP where the service provider has lost acknowledged samples
- * (with `canRepeat`: since the first stream was opened);
+ * that the spool does not keep any more (with `canRepeat`: since the first stream was opened);
  * SEQUENCE_CONFLICT where it has samples that are not from here; any error of the service provider
  * that cannot pass by itself
  */
@@ -176,14 +176,7 @@ class IngestStream {
     const next = sequenceOf(message.value.nextSequence, 1, this.#peer);
     const server = sequenceOf(message.value.serverTimeMs, 0, this.#peer);
     onServerTime?.({ asked: this.#askedAt, server, answered: this.#clock.now().getTime() });
-    if (next <= spool.acknowledged) {
-      if (!canRepeat || !this.#isFirst) throw this.#lost(next);
-      logger.warn('the service provider has lost samples that it had acknowledged: sent again', {
-        from: next,
-        through: spool.acknowledged,
-      });
-      spool.rewind(next - 1);
-    }
+    if (next <= spool.acknowledged) this.#repeatFrom(next);
     // At the start the spool may be younger than the series: it may have been restored or removed. What
     // waits in it by then would be lost, unless it can be put again.
     const mayBeYounger = this.#isFirst && (canRepeat || spool.last === 0);
@@ -192,6 +185,19 @@ class IngestStream {
     logger.info('stream open', { next, waiting: spool.size });
     onOpened?.(next);
     return next;
+  }
+
+  /** The service provider has lost acknowledged samples: its store was restored from a backup. */
+  #repeatFrom(next: number): void {
+    const { spool, logger, canRepeat = false } = this.#options;
+    const { acknowledged, oldest } = spool;
+    if (next >= oldest) spool.rewind(next - 1);
+    else if (canRepeat && this.#isFirst) spool.restart(next - 1);
+    else throw this.#lost(next);
+    logger.warn('the service provider has lost samples that it had acknowledged: sent again', {
+      from: next,
+      through: acknowledged,
+    });
   }
 
   #acknowledge({ message }: IngestResponse, sent: number, watchdog: Watchdog): void {
@@ -247,11 +253,11 @@ class IngestStream {
     const { canRepeat = false, spool } = this.#options;
     const remedy = canRepeat
       ? 'start the stream again, which sends them again'
-      : 'restore the store, or enrol a new patient with a state directory of its own';
+      : 'restore a newer backup, or enrol a new patient with a state directory of its own';
     return duoveilError(
       'SEQUENCE_GAP',
-      `the ${this.#peer} expects sample ${next}, but has acknowledged all up to ${spool.acknowledged}: ` +
-        `it has lost samples, or its store was replaced; ${remedy}`,
+      `the ${this.#peer} expects sample ${next}, but has acknowledged all up to ${spool.acknowledged}, and ` +
+        `the oldest that is kept here is ${spool.oldest}: it has lost samples, or its store was replaced; ${remedy}`,
       { expected: BigInt(next) },
     );
   }

@@ -1,18 +1,18 @@
 /** A service provider that lost its store, and goes on with a backup that was taken under load. */
-import { rmSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
 import { parsePolicy, scaledThreshold, selectChannels } from '@duoveil/common/encoding';
-import { parsePatientId, systemClock } from '@duoveil/common/runtime';
+import { parsePatientId } from '@duoveil/common/runtime';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 
-import { backUp } from '../../service-provider/src/backup/backup.js';
 import { replay } from '../src/oracle/index.js';
 import { Supervised } from '../src/parties/supervised.js';
 import { simulate, toCsv } from '../src/simulation/index.js';
+import { backUpStore, restoreStore } from './support/backups.js';
 import { Deployment, PATIENT } from './support/deployment.js';
-import { duoveil, PACKED, readResults } from './support/duoveil.js';
+import { PACKED, readResults } from './support/duoveil.js';
 import { expectRows } from './support/recordings.js';
 import { newKeyFile } from './support/sealing.js';
 
@@ -86,30 +86,20 @@ class Bed {
 }
 
 test('every patient is continued exactly, though the gateways are ahead of the backup', async () => {
-  const { servers, directory } = deployment;
+  const { directory } = deployment;
   const [first, second] = [await Bed.enrol(PATIENT, 5), await Bed.enrol('patient-2', 6)];
   const file = join(directory, 'sp.backup');
-  const location = { kind: 'file', file: servers.spDatabase } as const;
-  let backup: ReturnType<typeof backUp> | undefined;
+  let backup: ReturnType<typeof backUpStore> | undefined;
   await Promise.all([
     // Both are being decided on when it is taken.
     first.stream(18, (count) => {
-      if (count === 9) backup = backUp(location, file, systemClock);
+      if (count === 9) backup = backUpStore(deployment, file);
     }),
     second.stream(18),
   ]);
   expect((await backup)?.['decisions']).toBeLessThan(36);
   // Acknowledged, and then lost.
   await first.stream(28);
-  await servers.sp.stop();
-  for (const suffix of ['', '-wal', '-shm'])
-    rmSync(`${servers.spDatabase}${suffix}`, { force: true });
-
-  const restored = await duoveil([
-    ...['sp', 'restore', '--in', file, '--database', servers.spDatabase],
-    ...['--parameters-digest', servers.digest],
-  ]);
-  expect(restored).toMatchObject({ code: 0, output: [expect.stringContaining('2 patients')] });
-  await servers.startSp();
+  await restoreStore(deployment, file);
   await Promise.all([first.stream(28), second.stream(22)]);
 });

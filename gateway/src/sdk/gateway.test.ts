@@ -135,16 +135,45 @@ describe('the gateway as a library', () => {
     expect(bed.sp.received).toEqual([]);
   });
 
+  it('sends again what a restored service provider lacks, and tells each decision once', async () => {
+    await gateway.enrol(ENROLMENT);
+    await sendRows(8);
+    await gateway.delivered();
+    const decisions = gateway.decisions();
+    const told: unknown[] = [];
+    const hear = async (count: number): Promise<void> => {
+      while (told.length < count) told.push((await decisions.next()).value?.sequence);
+    };
+    await hear(8);
+    for (let sequence = 4; sequence <= 8; sequence += 1) bed.sp.stored.delete(sequence);
+    await bed.sp.stop();
+    const sent = gateway.send({ values: { HR: 70, SpO2: 96 } });
+    await bed.sp.start();
+    expect(await sent).toBe(9);
+    await hear(9);
+    await gateway.delivered();
+    await decisions.return();
+    expect(told).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    expect([...bed.sp.stored.keys()]).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    // From the next process's spool, too.
+    await gateway.close();
+    bed.sp.stored.clear();
+    gateway = await connect(options);
+    await gateway.send({ values: { HR: 71, SpO2: 96 } });
+    await gateway.delivered();
+    expect(bed.sp.stored.size).toBe(10);
+  });
+
   it('fails where the stream has ended for good, and says why', async () => {
     await gateway.enrol(ENROLMENT);
     await sendRows(2);
     await gateway.delivered();
     bed.sp.stored.clear();
-    // The service provider has lost what it had acknowledged.
+    // The service provider has lost what it had acknowledged, and it is not kept.
     await bed.sp.stop();
     await gateway.close();
     await bed.sp.start();
-    gateway = await connect({ ...options, sp: bed.sp.address });
+    gateway = await connect({ ...options, sp: bed.sp.address, spoolKeepSamples: 0 });
     const values = { HR: 70, SpO2: 96 };
     const sent = gateway.send({ values }).then(() => gateway.delivered());
     await expectRefusal(sent, 'SEQUENCE_GAP', /has lost samples/);

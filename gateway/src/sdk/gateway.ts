@@ -35,10 +35,15 @@ export interface ConnectOptions {
   readonly keyFile?: string | undefined;
   /** Seals the patient's keys. Stretched, which takes 128 MB for a moment. This or a key file. */
   readonly passphrase?: string | undefined;
-  /** The most samples that wait on disk, 1 or more; by default 86,400. Then `send` waits. */
+  /** The most samples on disk, 1 or more; by default 86,400. Where so many wait, `send` waits too. */
   readonly spoolMaxSamples?: number | undefined;
   /** The most bytes that they may take there, 1 MiB or more; by default 256 MiB. */
   readonly spoolMaxBytes?: number | undefined;
+  /**
+   * The most of them that are safe at the service provider, 0 or more; by default 86,400. They are kept
+   * for a service provider that is restored from a backup, and make room for others.
+   */
+  readonly spoolKeepSamples?: number | undefined;
   /** Arithmetic; by default native where it is built, else portable. */
   readonly engine?: EngineChoice | undefined;
   /** What is logged to standard error, as JSON lines; by default `warn`. Never a reading or a key. */
@@ -226,6 +231,7 @@ export class Gateway implements AsyncDisposable {
       secret: this.#secret,
       maxSamples: this.#options.spoolMaxSamples,
       maxBytes: this.#options.spoolMaxBytes,
+      keepSamples: this.#options.spoolKeepSamples,
       random: systemRandom,
       logger: this.#party.logger,
     });

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import type { Writable } from 'node:stream';
 
 /** How a party's programme is started. */
 export interface ChildOptions {
@@ -28,6 +29,8 @@ export interface Ending {
 /** A party's process. It ends with this one, however that ends: its standard input is a pipe from here. */
 export class Child {
   readonly #process: ChildProcess;
+  /** Standard input. */
+  readonly input: Writable;
   /** Resolves when the process has ended and everything that it wrote has been read. */
   readonly ended: Promise<Ending>;
 
@@ -45,6 +48,7 @@ export class Child {
       options.onLog?.(line);
     });
     this.#process = child;
+    this.input = child.stdin;
     this.ended = once(child, 'close').then(([code, signal]) => ({
       code: code as number | null,
       signal: signal as NodeJS.Signals | null,

@@ -1,3 +1,5 @@
+import type { Writable } from 'node:stream';
+
 import { Child, type ChildOptions, type Ending } from './child.js';
 
 /** A process whose output is kept, and can be waited for. */
@@ -33,6 +35,11 @@ export class Observed {
     const { pid } = this.#child;
     if (pid === undefined) throw new Error('the process was not started');
     return pid;
+  }
+
+  /** Standard input. */
+  get input(): Writable {
+    return this.#child.input;
   }
 
   /**
