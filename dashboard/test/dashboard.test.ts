@@ -172,6 +172,15 @@ describe.runIf(found)("the dashboard's pages", () => {
     expect(Math.round((Date.parse(until) - Date.parse(at)) / 60_000)).toBe(240);
     await page.getByRole('button', { name: 'End the suppression' }).click();
     await page.getByText('No alarm.').waitFor();
+    // As long as the server allows, with room for clocks that differ.
+    await page.getByRole('button', { name: 'Suppress alarms' }).click();
+    await dialog.getByLabel('For').selectOption('24 hours');
+    await dialog.getByLabel('Reason').fill('Transfer');
+    await dialog.getByRole('button', { name: 'Suppress' }).click();
+    await page.getByText(/Suppressed by operator until .*: Transfer/).waitFor();
+    const day = fleet.detail('ward-a-08')?.suppression;
+    const ms = Date.parse(day?.until ?? '') - Date.parse(day?.at ?? '');
+    expect(Math.round(ms / 60_000)).toBe(24 * 60 - 1);
 
     const relearn = page.getByRole('button', { name: 'Learn a new baseline' });
     await relearn.focus();
@@ -187,6 +196,20 @@ describe.runIf(found)("the dashboard's pages", () => {
     await page.getByRole('button', { name: 'Learn anew' }).click();
     await page.getByText('Learning the baseline').waitFor();
     expect(fleet.detail('ward-a-08')?.state).toBe('learning');
+  });
+
+  test('a baseline that is learnt shows on a page that is open', async () => {
+    await open(ward());
+    await signIn(page, server.address, 'viewer-token');
+    await goTo(page, '#/patients/ward-a-08', 'ward-a-08');
+    const listed = page.getByRole('table', { name: 'Baselines' }).getByRole('row');
+    await listed.nth(1).getByText('the first one').waitFor();
+    for (const count of [2, 3]) {
+      fleet.train('ward-a-08');
+      await listed.nth(count).waitFor();
+      await listed.nth(1).getByText('rolling baseline').waitFor();
+      expect(await listed.nth(1).getByRole('cell').first().textContent()).toBe(String(count));
+    }
   });
 
   test('what the server refuses is said in its words', async () => {

@@ -15,7 +15,7 @@ const RECENT = 60;
 /** A patient that can be written to. */
 interface FakePatient extends Omit<
   PatientDetail,
-  'recent' | 'alarms' | 'lastSeen' | 'suppression'
+  'recent' | 'alarms' | 'lastSeen' | 'suppression' | 'model'
 > {
   readonly points: LevelPoint[];
   suppression: PatientDetail['suppression'] | undefined;
@@ -70,6 +70,20 @@ export class FakeFleet {
     patient.points.push([sequence + 1, atMs ?? at + 1_000, level]);
     patient.lastSeen = new Date(atMs ?? Date.now()).toISOString();
     patient.state = level === -1 ? 'learning' : 'monitoring';
+    this.#tell(patient, []);
+  }
+
+  /** A rolling baseline is learnt anew. */
+  train(name: string): void {
+    const patient = this.#get(name);
+    patient.baselines = [
+      ...patient.baselines,
+      {
+        model: patient.baselines.length + 1,
+        throughSequence: patient.points.at(-1)?.[0] ?? 0,
+        ...{ trainedAt: new Date().toISOString(), trainMs: 410, reason: 'rolling' },
+      },
+    ];
     this.#tell(patient, []);
   }
 
@@ -181,8 +195,9 @@ export function rising(seed: string, onset: number): (index: number) => number {
 
 function summaryOf(patient: FakePatient): PatientSummary {
   const { points, history, lastSeen, state, highestLevel, suppression, pending } = patient;
+  const model = patient.baselines.at(-1)?.model ?? 0;
   return {
-    ...{ patient: patient.patient, recent: points.slice(-RECENT), state, highestLevel },
+    ...{ patient: patient.patient, recent: points.slice(-RECENT), state, highestLevel, model },
     ...(lastSeen !== undefined && { lastSeen }),
     ...(suppression !== undefined && { suppression }),
     ...(pending !== undefined && { pending }),

@@ -941,6 +941,8 @@ export interface components {
             /** @description active or unacknowledged ones, the last one first */
             alarms: components["schemas"]["Alarm"][];
             suppression?: components["schemas"]["Suppression"];
+            /** @description the number of the last baseline; 0 before the first */
+            model: number;
             /** @description samples that wait for a decision; absent where another replica knows */
             pending?: number;
         };
@@ -973,6 +975,8 @@ export interface components {
             /** @description active or unacknowledged ones, the last one first */
             alarms: components["schemas"]["Alarm"][];
             suppression?: components["schemas"]["Suppression"];
+            /** @description the number of the last baseline; 0 before the first */
+            model: number;
             /** @description samples that wait for a decision; absent where another replica knows */
             pending?: number;
             channels: string[];

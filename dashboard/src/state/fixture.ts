@@ -3,7 +3,15 @@ import type { Alarm, LevelPoint, PatientSummary } from '../api/types.js';
 
 /** A patient as a test needs one. */
 export function summary(patient: string, what: Partial<PatientSummary> = {}): PatientSummary {
-  return { patient, recent: [], state: 'monitoring', highestLevel: 3, alarms: [], ...what };
+  return {
+    patient,
+    recent: [],
+    state: 'monitoring',
+    highestLevel: 3,
+    alarms: [],
+    model: 0,
+    ...what,
+  };
 }
 
 /** An alarm as a test needs one: of level 3 unless it is of another kind, active and not acknowledged. */

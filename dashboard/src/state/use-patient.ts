@@ -59,7 +59,7 @@ export function usePatient(patient: string): LoadedPatient {
     [services, patient],
   );
 
-  // A baseline that has been learnt is not in a change: what was learnt from tells that there is one.
+  // Of a baseline that has been learnt, a change has the number only.
   const missing = detail !== undefined && lacksBaseline(detail);
   const last = detail === undefined ? 0 : lastSequence(detail);
   useEffect(() => {

@@ -20,6 +20,8 @@ export interface ViewedPatient {
   readonly patient: Patient;
   recent: readonly LevelPoint[];
   lastSeen: Date | undefined;
+  /** The number of the last baseline; 0 before the first. */
+  model: number;
   kept: KeptBook;
 }
 
@@ -73,6 +75,12 @@ export class FleetView implements MonitorObserver {
     this.#publish(patient, []);
   }
 
+  trained(patient: PatientId, model: number): void {
+    const entry = this.#entries.get(patient);
+    if (entry !== undefined) entry.model = model;
+    this.#publish(patient, []);
+  }
+
   changed({ patient, before, book, order }: ChangedBook): void {
     const entry = this.#entries.get(patient);
     if (entry !== undefined && order > entry.kept.order) entry.kept = { book, order };
@@ -120,17 +128,19 @@ export class FleetView implements MonitorObserver {
   }
 
   /** What operators see of a patient, but for what waits. */
-  summaryOf({ patient, recent, lastSeen, kept }: ViewedPatient): Omit<PatientSummary, 'pending'> {
+  summaryOf(viewed: ViewedPatient): Omit<PatientSummary, 'pending'> {
+    const { patient, recent, lastSeen, model, kept } = viewed;
     const { id, policy } = patient;
     const { book } = kept;
     return {
       patient: id,
       recent,
       lastSeen,
-      state: stateOf({ recent, lastSeen, kept }),
+      state: stateOf(viewed),
       highestLevel: 1 + policy.higherThresholdsScaled.length,
       alarms: book.alarms.filter(isOpen).reverse(),
       suppression: suppressionAt(book, this.#now()),
+      model,
     };
   }
 
@@ -173,7 +183,7 @@ export class FleetView implements MonitorObserver {
     let entry = this.#entries.get(patient.id);
     if (entry === undefined) {
       const kept = { book: EMPTY_BOOK, order: 0 };
-      const nothing = { recent: [], lastSeen: undefined, kept };
+      const nothing = { recent: [], lastSeen: undefined, model: 0, kept };
       entry = { patient, ...nothing, fresh: false, loading: undefined };
       this.#entries.set(patient.id, entry);
     }
@@ -196,13 +206,16 @@ export class FleetView implements MonitorObserver {
     // Whatever comes in from here on makes it stale again.
     entry.fresh = true;
     const { id } = entry.patient;
-    const { decisions, samples, books } = this.#store;
+    const { decisions, samples, models, books } = this.#store;
     try {
       const kept = await books.read(id);
       const latest = await decisions.latest(id, RECENT);
       const last = await samples.times(id, await samples.last(id));
+      const model = await models.last(id);
       entry.recent = latest.map((decision) => pointOf(decision, decision.at));
       entry.lastSeen = last?.receivedAt;
+      // One may have been learnt here meanwhile.
+      entry.model = Math.max(entry.model, model);
       if (kept.order <= entry.kept.order) return;
       const before = entry.kept;
       entry.kept = kept;
@@ -227,11 +240,7 @@ function append(entry: Entry, point: LevelPoint): void {
   else entry.recent = [...entry.recent.slice(1 - RECENT), point];
 }
 
-function stateOf({
-  recent,
-  lastSeen,
-  kept: { book },
-}: Omit<ViewedPatient, 'patient'>): PatientSummary['state'] {
+function stateOf({ recent, lastSeen, kept: { book } }: ViewedPatient): PatientSummary['state'] {
   if (lastSeen === undefined) return 'waiting';
   if (book.alarms.some((one) => isActive(one) && one.cause.kind === 'silence')) return 'silent';
   const last = recent.findLast(({ level }) => level !== 'unscorable');

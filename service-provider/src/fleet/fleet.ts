@@ -26,6 +26,8 @@ export interface PatientSummary {
   /** Alarms that are active or unacknowledged, and not suppressed; the last one first. */
   readonly alarms: readonly Alarm[];
   readonly suppression: Suppression | undefined;
+  /** The number of the last baseline; 0 before the first. */
+  readonly model: number;
   /** Samples that wait for a decision, where this process watches the patient. */
   readonly pending: number | undefined;
 }

@@ -226,6 +226,23 @@ for (const { name, available, start } of DATABASES) {
       expect((await slow(() => true)).summary.patient).toBe(OTHER);
     });
 
+    it('tells of a baseline as soon as it is learnt', async () => {
+      const one = await begin();
+      const next = changesOf(one);
+      for (const sequence of [1, 2, 3]) await send(one, sequence);
+      expect((await one.fleet.patients())[0]).toMatchObject({ model: 0 });
+      await send(one, 4);
+      // No later sample is needed for that.
+      const { summary } = await next((change) => change.summary.model === 1);
+      expect(summary.recent.at(-1)?.sequence).toBe(4);
+      await one.fleet.relearn(PATIENT, 'alice');
+      for (const sequence of [5, 6, 7, 8]) await send(one, sequence);
+      await next((change) => change.summary.model === 2);
+      expect((await one.fleet.patient(PATIENT)).baselines).toHaveLength(2);
+      // A process that has it all from the store says the same.
+      expect((await (await process()).fleet.patients())[0]).toMatchObject({ model: 2 });
+    });
+
     it('raises an alarm of a silent device, escalates it, and clears it', async () => {
       const one = await begin();
       const next = changesOf(one);

@@ -170,6 +170,7 @@ export class FakeFleet implements Fleet {
       highestLevel: 3,
       alarms: this.#of(patient),
       suppression: this.#suppressions.get(patient),
+      model: 1,
       pending: 0,
     };
   }

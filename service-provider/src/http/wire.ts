@@ -72,6 +72,7 @@ const summaryFields = {
   highestLevel: z.int().min(0),
   alarms: z.array(alarmSchema).describe('active or unacknowledged ones, the last one first'),
   suppression: suppressionSchema.optional(),
+  model: z.int().min(0).describe('the number of the last baseline; 0 before the first'),
   pending: z
     .int()
     .min(0)
@@ -166,13 +167,15 @@ export function encodeSuppression({ by, at, until, reason }: Suppression): Suppr
 }
 
 export function encodeSummary(summary: PatientSummary): SummaryJson {
-  const { patient, recent, lastSeen, state, highestLevel, alarms, suppression, pending } = summary;
+  const { patient, recent, lastSeen, state, highestLevel, alarms } = summary;
+  const { suppression, model, pending } = summary;
   return {
     patient,
     recent: recent.map(encodePoint),
     ...(lastSeen && { lastSeen: lastSeen.toISOString() }),
     ...{ state, highestLevel, alarms: alarms.map(encodeAlarm) },
     ...(suppression && { suppression: encodeSuppression(suppression) }),
+    model,
     ...(pending !== undefined && { pending }),
   };
 }

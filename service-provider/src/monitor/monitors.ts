@@ -224,6 +224,7 @@ export class Monitors {
       progress,
       backlog,
       alarms,
+      observer,
     });
     const stop = new AbortController();
     const ended = monitor.run(stop.signal).finally(() => {

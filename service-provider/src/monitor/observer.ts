@@ -13,6 +13,8 @@ export interface MonitorObserver {
   seen(patient: PatientId, at: Date): void;
   /** A sample was decided on here. */
   decided(patient: PatientId, point: LevelPoint): void;
+  /** A baseline was learnt here; the first is 1. */
+  trained(patient: PatientId, model: number): void;
   /** A book of alarms was changed here. */
   changed(book: ChangedBook): void;
   /** A process, this one included, says that it has done something about a patient, or about any. */

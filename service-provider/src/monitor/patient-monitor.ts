@@ -22,6 +22,7 @@ import type {
 } from '../store/index.js';
 import type { AlarmKeeper } from './alarm-keeper.js';
 import type { Backlog } from './backlog.js';
+import type { MonitorObserver } from './observer.js';
 import type { PatientSuite, Score } from './suite.js';
 
 type Scored = Extract<Decision['outcome'], { kind: 'scored' }>;
@@ -40,6 +41,8 @@ export interface MonitorEnvironment {
   readonly progress: Bell;
   readonly backlog: Backlog;
   readonly alarms: AlarmKeeper;
+  /** Told of trainings; may be left out. */
+  readonly observer?: MonitorObserver | undefined;
 }
 
 /** How long to wait after a failure before trying the same step again, in milliseconds. */
@@ -158,7 +161,7 @@ export class PatientMonitor {
   }
 
   async #train(position: Position): Promise<void> {
-    const { lease, store, clock, logger } = this.#environment;
+    const { lease, store, clock, logger, observer } = this.#environment;
     const samples = await store.samples.all(this.#patient.id, position.window);
     const startedMs = clock.monotonicMs();
     const number = position.models + 1;
@@ -174,6 +177,7 @@ export class PatientMonitor {
     position.model = model;
     position.models = number;
     position.accepted = 0;
+    observer?.trained(this.#patient.id, number);
     metrics.trainings.record(model.trainMs / 1000);
     logger.info('baseline trained', { model: model.number, durationMs: model.trainMs });
   }

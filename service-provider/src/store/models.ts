@@ -68,6 +68,20 @@ export class ModelStore {
     });
   }
 
+  /** The number of the model in force; 0 before the first training. */
+  async last(patient: PatientId): Promise<number> {
+    return storing(async () => {
+      const row = await this.#db
+        .selectFrom('models')
+        .select('number')
+        .where('patient', '=', patient)
+        .orderBy('number', 'desc')
+        .limit(1)
+        .executeTakeFirst();
+      return row?.number ?? 0;
+    });
+  }
+
   /**
    * Put a model in force, and forget the ciphertexts that no later training will need, in one
    * transaction.
