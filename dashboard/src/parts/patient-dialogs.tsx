@@ -10,13 +10,20 @@ interface Props {
   readonly onDone: () => void;
 }
 
-/** For how long alarms can be kept quiet, in minutes; the server allows 24 hours. */
+/** The server refuses an end that is later, in milliseconds from now. */
+const LONGEST_MS = 86_400_000;
+
+/** By so much less the longest time is asked for: the clock here may be ahead of the server's. */
+const AHEAD_MS = 60_000;
+
+/** For how long alarms can be kept quiet, in minutes. */
 const DURATIONS: readonly (readonly [minutes: number, label: string])[] = [
   [15, '15 minutes'],
   [60, '1 hour'],
   [240, '4 hours'],
   [480, '8 hours'],
   [720, '12 hours'],
+  [1440, '24 hours'],
 ];
 
 /** The server takes no longer reason. */
@@ -27,7 +34,8 @@ export function SuppressDialog({ patient, onClose, onDone }: Props) {
   const services = useServices();
   const [minutes, setMinutes] = useState(60);
   const [reason, setReason] = useState('');
-  const until = (): Date => new Date(Date.now() + minutes * 60_000);
+  const until = (): Date =>
+    new Date(Date.now() + Math.min(minutes * 60_000, LONGEST_MS - AHEAD_MS));
   return (
     <Dialog
       title={`Suppress alarms of ${patient}`}
