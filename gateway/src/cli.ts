@@ -21,10 +21,15 @@ import {
   withGatewaySettings,
 } from './cli-settings.js';
 import { enrol } from './enrol.js';
+import { describeFirstRows } from './first-rows.js';
 import { jsonSummary, readableStatistics, readableSummary } from './format.js';
 import { initialise } from './init.js';
 import { move } from './move.js';
-import { addMonitoringOptions, parseMonitoringOptions } from './monitoring-options.js';
+import {
+  addChannelOptions,
+  addMonitoringOptions,
+  parseMonitoringOptions,
+} from './monitoring-options.js';
 import { writeLine } from './output.js';
 import { openParty, requirePatient } from './party.js';
 import { forgetSealingSecret, sealingSecret } from './sealing-secret.js';
@@ -49,20 +54,24 @@ export function gatewayCommand(): Command {
         '  $ duoveil gateway enrol --config ward-7/gateway.yaml\n' +
         '  $ duoveil gateway stream --config ward-7/gateway.yaml --input vitals.csv\n',
     );
-  withGatewaySettings(
-    gateway.command('init'),
-    [
-      ...(['sp', 'tls', 'state', 'parametersDigest'] as const),
-      ...(['generateKeyFile', 'keyFile', 'passphraseFile', 'input', 'logLevel'] as const),
-    ],
-    initSettings,
-    runInit,
+  addChannelOptions(
+    withGatewaySettings(
+      gateway.command('init'),
+      [
+        ...(['sp', 'tls', 'state', 'parametersDigest'] as const),
+        ...(['generateKeyFile', 'keyFile', 'passphraseFile'] as const),
+        ...(['source', 'input', 'mapping', 'logLevel'] as const),
+      ],
+      initSettings,
+      runInit,
+    ),
   )
     .summary('make a state directory with a settings file for the other commands')
     .description(
-      'Looks at the certificate and the files that the gateway is to use, makes the state directory and ' +
-        'writes a settings file, gateway.yaml, into it, with comments. The other commands take it as ' +
-        '--config. It talks to nobody, and overwrites nothing.',
+      'Looks at the certificate and the files that the gateway is to use, and at the first rows or the ' +
+        'mapping of what is to be streamed, makes the state directory and writes a settings file, ' +
+        'gateway.yaml, into it, with comments. The other commands take it as --config. It talks to ' +
+        'nobody, and overwrites nothing.',
     )
     .addHelpText('after', HELP_ON_SETTINGS);
   addMonitoringOptions(
@@ -171,6 +180,7 @@ async function runInit(settings: z.output<typeof initSettings>): Promise<void> {
   const logger = loggerOf(settings);
   const made = await initialise({ ...settings, random: systemRandom, logger });
   await writeLine(`the gateway of ${made.patient} is set up; its settings are in ${made.settings}`);
+  if (made.firstRows !== undefined) await writeLine(describeFirstRows(made.firstRows));
   await writeLine('look through them, then enrol the patient:');
   await writeLine(`  duoveil gateway enrol --config ${made.settings}`);
 }

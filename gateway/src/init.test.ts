@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 
 import { FAST, PARAMETERS, PATIENT, TestBed } from './fixture.js';
+import { describeFirstRows } from './first-rows.js';
 import { initialise } from './init.js';
 import type { InitOptions } from './init.js';
 
@@ -28,10 +29,24 @@ beforeEach(() => {
     sp: 'sp.example.org:7002',
     state: join(bed.directory, `state-${tests}`),
     parametersDigest: PARAMETERS.digest,
+    ...{ withinMs: 500, keepZeros: false },
     generateKeyFile: join(bed.directory, `keys-${tests}`, 'sealing.key'),
   };
 });
 afterAll(() => bed.close());
+
+const MAPPING = `broker: mqtts://broker.example:8883
+clientId: ward-7
+message: { topic: vitals, channels: { HR: /HR, SpO2: /SpO2 } }
+`;
+
+const none = { name: '', rows: 0, complete: 0, skipped: undefined };
+
+async function file(content: string, name: string): Promise<string> {
+  const path = join(bed.directory, `${tests}-${name}`);
+  await writeFile(path, content);
+  return path;
+}
 
 const modeOf = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
 
@@ -71,11 +86,52 @@ describe('initialise', () => {
   it('takes a passphrase file, and what will be streamed', async () => {
     const passphraseFile = join(bed.directory, 'passphrase: "odd" # name');
     await writeFile(passphraseFile, 'correct horse\n', { mode: 0o600 });
-    const given = { ...options, generateKeyFile: undefined, passphraseFile, input: '/in.csv' };
-    const { settings } = await initialise(given);
+    const input = await file('HR,PULSE,RESP,SpO2\n70,70,15,97\n70,70,,97\n', 'in.csv');
+    const given = { ...options, generateKeyFile: undefined, passphraseFile, input };
+    const { settings, firstRows } = await initialise(given);
     const text = await readFile(settings, 'utf8');
-    expect(parse(text)).toMatchObject({ passphraseFile, input: '/in.csv' });
+    expect(parse(text)).toMatchObject({ passphraseFile, input });
     expect(text).not.toContain('horse');
+    expect(firstRows).toMatchObject({ rows: 2, complete: 1, skipped: 'RESP is missing' });
+    expect(describeFirstRows(firstRows ?? none)).toBe(
+      `first rows of ${input}: 1 of 2 complete (RESP is missing)`,
+    );
+  });
+
+  it('reads so many rows of a recording, and finds what is wrong in them', async () => {
+    const channels = 'HR,SpO2';
+    const input = await file(`HR,SpO2\n${'70,97\n'.repeat(100)}7"0,97\n`, 'long.csv');
+    const torn = await file('HR,SpO2\n70,97\n7"0,97\n', 'torn.csv');
+    await expectRefusal({ input: torn, channels }, 'INPUT_INVALID', /torn.csv/);
+    // The default channels are not all there.
+    await expectRefusal({ input }, 'INPUT_INVALID', /PULSE/);
+    await expectRefusal({ input: '/none.csv' }, 'INPUT_INVALID', /none.csv/);
+    await expectRefusal({ input, channels: 'HR,none' }, 'OPTION_INVALID', /--channels/);
+    await expect(stat(options.state)).rejects.toThrow(/ENOENT/);
+    const { firstRows, settings } = await initialise({ ...options, input, channels });
+    expect(firstRows).toMatchObject({ rows: 100, complete: 100, skipped: undefined });
+    expect(parse(await readFile(settings, 'utf8'))).toMatchObject({ channels: ['HR', 'SpO2'] });
+  });
+
+  it('takes a broker, whose mapping is decoded, and talks to nobody', async () => {
+    const mapping = await file(MAPPING, 'mapping.yaml');
+    const broker = { source: 'mqtt', mapping, channels: ['HR', 'SpO2'] } as const;
+    const others = { ...broker, channels: undefined };
+    await expectRefusal(others, 'CONFIG_INVALID', /"PULSE" is monitored but not mapped/);
+    const wrong = await file(MAPPING.replace('topic: vitals', 'topic: "#"'), 'wrong.yaml');
+    await expectRefusal({ ...broker, mapping: wrong }, 'CONFIG_INVALID', /wrong.yaml/);
+    await expectRefusal({ mapping }, 'OPTION_INVALID', /--mapping is for --source mqtt/);
+    await expectRefusal({ source: 'csv' }, 'OPTION_INVALID', /--input is needed/);
+    await expect(stat(options.state)).rejects.toThrow(/ENOENT/);
+    const { settings, firstRows } = await initialise({ ...options, ...broker });
+    expect(parse(await readFile(settings, 'utf8'))).toMatchObject(broker);
+    expect(firstRows).toBeUndefined();
+  });
+
+  it('takes standard input, and leaves it alone', async () => {
+    const live = { source: 'ndjson', input: '-' } as const;
+    const { settings } = await initialise({ ...options, ...live });
+    expect(parse(await readFile(settings, 'utf8'))).toMatchObject(live);
   });
 
   it('overwrites nothing, and writes nothing where something is wrong', async () => {

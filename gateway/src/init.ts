@@ -16,14 +16,19 @@ import {
 } from '@duoveil/common/runtime';
 import type { Logger, PatientId } from '@duoveil/common/runtime';
 
+import { lookAtSource } from './first-rows.js';
+import type { FirstRows } from './first-rows.js';
+import { parseChannelOptions } from './monitoring-options.js';
+import type { ChannelValues } from './monitoring-options.js';
 import { requirePatient } from './party.js';
 import { sealingSecret } from './sealing-secret.js';
 import { settingsFile } from './settings-file.js';
+import type { SourceSettings } from './sources/index.js';
 import { isThere, makeDirectory } from './state-files.js';
 import { readState } from './state.js';
 
-/** What a gateway is given. */
-export interface InitOptions {
+/** What a gateway is given; of the source and the channels, what is known. */
+export interface InitOptions extends SourceSettings, ChannelValues {
   /** Where the service provider listens, `host:port`. */
   readonly sp: string;
   /** Directory with `ca.crt`, `tls.crt` and `tls.key`. */
@@ -36,8 +41,6 @@ export interface InitOptions {
   readonly passphraseFile?: string | undefined;
   readonly keyFile?: string | undefined;
   readonly generateKeyFile?: string | undefined;
-  /** What will be streamed, if that is known. */
-  readonly input?: string | undefined;
   readonly random: RandomSource;
   readonly logger: Logger;
 }
@@ -48,13 +51,15 @@ export interface Initialised {
   readonly patient: PatientId;
   /** The settings file. */
   readonly settings: string;
+  /** Of the recording that will be streamed, where one was named. */
+  readonly firstRows: FirstRows | undefined;
 }
 
 /**
- * Checks a gateway's certificate, files and addresses, makes its state directory and writes its settings.
+ * Checks a gateway's certificate, files, addresses and source, makes its state directory and writes its settings.
  * Nothing is written unless everything is right, and nothing that is there is overwritten.
- * @throws CONFIG_INVALID, OPTION_INVALID: what is wrong, and what would be right; STORAGE_FULL,
- * STORAGE_FAILED
+ * @throws CONFIG_INVALID, OPTION_INVALID, SCHEMA_INVALID, INPUT_INVALID: what is wrong, and what would
+ * be right; STORAGE_FULL, STORAGE_FAILED
  */
 export async function initialise(options: InitOptions): Promise<Initialised> {
   parseAddress(options.sp, '--sp');
@@ -67,10 +72,11 @@ export async function initialise(options: InitOptions): Promise<Initialised> {
   const settings = join(state, 'gateway.yaml');
   await requireNew(settings, '--state');
   const sealing = await checkedSealing(options);
+  const firstRows = await lookAtSource(options, await parseChannelOptions(options));
   await makeDirectory(state);
   if (options.generateKeyFile !== undefined) await generateKeyFile(options, sealing.file);
   await writeFileAtomic(settings, settingsFile({ ...options, state, patient, sealing }));
-  return { patient, settings };
+  return { patient, settings, firstRows };
 }
 
 /** What seals the patient's keys, by its setting and file. */

@@ -42,15 +42,23 @@ export interface Monitoring {
 
 const GROUP = 'What is monitored, and how:';
 
-/** Declares the options on a command. None has a default there, so that other layers can set it. */
-export function addMonitoringOptions(command: Command): Command {
+type Described = readonly [flags: string, description: string];
+
+/** Declares the options that say what is monitored. None has a default there: other layers can set it. */
+export function addChannelOptions(command: Command): Command {
   const names = DEFAULT_CHANNELS.map(({ name }) => name).join(',');
-  const options: readonly (readonly [flags: string, description: string])[] = [
+  return addGroup(command, [
     [
       '--channels <names>',
       `columns to monitor, by header name, separated by commas (default: ${names})`,
     ],
     ['--schema <file>', 'YAML or JSON file that defines channels of your own'],
+  ]);
+}
+
+/** Declares those and the ones that say how. None has a default there: other layers can set it. */
+export function addMonitoringOptions(command: Command): Command {
+  return addGroup(addChannelOptions(command), [
     [
       '--window <n>',
       `number of complete samples that make a baseline (default: ${DEFAULT_WINDOW})`,
@@ -76,7 +84,10 @@ export function addMonitoringOptions(command: Command): Command {
       '--output <what>',
       'what the service provider learns of a sample: level, or distance (default: level; distance with the reference suite)',
     ],
-  ];
+  ]);
+}
+
+function addGroup(command: Command, options: readonly Described[]): Command {
   for (const [flags, description] of options) {
     command.addOption(new Option(flags, description).helpGroup(GROUP));
   }
@@ -89,12 +100,22 @@ export function addMonitoringOptions(command: Command): Command {
  * names CONFIG_INVALID or SCHEMA_INVALID, naming the file and the field
  */
 export async function parseMonitoringOptions(values: MonitoringValues): Promise<Monitoring> {
-  const schema = await readSchema(values);
+  const schema = await parseChannelOptions(values);
   const policy = readPolicy(values, schema);
   return { schema, policy };
 }
 
-async function readSchema({ channels, schema: file }: MonitoringValues): Promise<Schema> {
+/** The options that say what is monitored. */
+export type ChannelValues = Pick<MonitoringValues, 'channels' | 'schema'>;
+
+/**
+ * Reads what is monitored.
+ * @throws as {@link parseMonitoringOptions}
+ */
+export async function parseChannelOptions({
+  channels,
+  schema: file,
+}: ChannelValues): Promise<Schema> {
   const available = file === undefined ? DEFAULT_CHANNELS : (await readSchemaFile(file)).channels;
   const names = typeof channels === 'string' ? channels.split(',') : channels;
   if (names === undefined) return { channels: available };

@@ -4,8 +4,13 @@ import { resolve } from 'node:path';
 import { DEFAULT_CHANNELS, DEFAULT_WINDOW } from '@duoveil/common/encoding';
 import type { PatientId } from '@duoveil/common/runtime';
 
+import type { ChannelValues } from './monitoring-options.js';
+import { STANDARD_INPUT } from './sources/index.js';
+import type { SourceSettings } from './sources/index.js';
+
 /** What is known when the file is written. */
-export interface KnownSettings {
+export interface KnownSettings
+  extends ChannelValues, Pick<SourceSettings, 'source' | 'input' | 'mapping'> {
   readonly patient: PatientId;
   readonly sp: string;
   readonly tls: string;
@@ -13,13 +18,11 @@ export interface KnownSettings {
   readonly state: string;
   readonly parametersDigest: string;
   readonly sealing: { readonly setting: string; readonly file: string };
-  readonly input?: string | undefined;
 }
 
 /** The file's text: YAML, each setting named as its option. */
 export function settingsFile(known: KnownSettings): string {
-  const { patient, sp, tls, state, parametersDigest, sealing, input } = known;
-  const channels = DEFAULT_CHANNELS.map(({ name }) => name).join(', ');
+  const { patient, sp, tls, state, parametersDigest, sealing } = known;
   return `# The gateway of ${patient}: settings of enrol, stream, status and statistics.
 # Every option of these commands may stand here under its name: --spool-max-bytes as spoolMaxBytes.
 
@@ -40,12 +43,12 @@ parametersDigest: ${quoted(parametersDigest)}
 ${sealing.setting}: ${quoted(sealing.file)}
 
 # What is monitored, and how. It cannot be changed once the patient is enrolled.
-# channels: [${channels}]
+${channelLines(known).join('\n')}
 # window: ${DEFAULT_WINDOW}
 # baseline: fixed
 
 # What is streamed.
-${input === undefined ? '# input: /path/to/readings.csv' : `input: ${quoted(resolve(input))}`}
+${sourceLines(known).join('\n')}
 # realtime: true
 
 # The most that is kept on disk, above all while the service provider cannot be reached.
@@ -56,6 +59,26 @@ ${input === undefined ? '# input: /path/to/readings.csv' : `input: ${quoted(reso
 # a backup: as many samples as there are from one backup to the next, and until it is restored.
 # spoolKeepSamples: 86400
 `;
+}
+
+function channelLines({ channels, schema }: KnownSettings): string[] {
+  const names = typeof channels === 'string' ? channels.split(',') : channels;
+  const usual = DEFAULT_CHANNELS.map(({ name }) => name).join(', ');
+  return [
+    ...(schema === undefined ? [] : [`schema: ${quoted(resolve(schema))}`]),
+    names === undefined ? `# channels: [${usual}]` : `channels: [${names.map(quoted).join(', ')}]`,
+  ];
+}
+
+function sourceLines({ source, input, mapping }: KnownSettings): string[] {
+  const lines = [
+    ...(source === undefined ? [] : [`source: ${source}`]),
+    ...(mapping === undefined ? [] : [`mapping: ${quoted(resolve(mapping))}`]),
+    ...(input === undefined
+      ? []
+      : [`input: ${quoted(input === STANDARD_INPUT ? input : resolve(input))}`]),
+  ];
+  return lines.length > 0 ? lines : ['# input: /path/to/readings.csv'];
 }
 
 /** A JSON text is a YAML text too, whatever is in it. */
