@@ -8,15 +8,17 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
-import { metrics, resolveSettings } from '@duoveil/common/runtime';
+import { metrics, resolveSettings, systemClock } from '@duoveil/common/runtime';
 import { afterAll, describe, expect, test } from 'vitest';
 import { parse, parseAllDocuments } from 'yaml';
 import type { z } from 'zod';
 
 import { cspSettings } from '../../csp/src/config.js';
-import { spSettings } from '../../service-provider/src/config.js';
+import { alarmPolicy } from '../../service-provider/src/alarms/policy.js';
+import { alarmPolicyOf, spSettings } from '../../service-provider/src/config.js';
 import { parseOperators } from '../../service-provider/src/http/operators.js';
 import { httpOptions } from '../../service-provider/src/http/settings.js';
+import { webhookOf } from '../../service-provider/src/outlets/settings.js';
 import { root } from './documents.js';
 
 const deploy = join(root, 'deploy');
@@ -47,7 +49,11 @@ describe('the samples of settings', () => {
     ['kubernetes/csp/csp.yaml', cspSettings, {}],
     ['kubernetes/sp/sp.yaml', spSettings, {}],
     ['systemd/csp.yaml', cspSettings, { DUOVEIL_PASSPHRASE: 'from LoadCredential' }],
-    ['systemd/sp.yaml', spSettings, { DUOVEIL_STORE_KEY: '7'.repeat(64) }],
+    [
+      'systemd/sp.yaml',
+      spSettings,
+      { DUOVEIL_STORE_KEY: '7'.repeat(64), DUOVEIL_WEBHOOK_SECRET: '7'.repeat(64) },
+    ],
   ])('%s is what the programme reads', async (name, schema, environment) => {
     // Secrets are files of the place where it is deployed.
     const secrets = join(scratch, 'secrets');
@@ -63,6 +69,7 @@ describe('the samples of settings', () => {
       expect.arrayContaining(Object.keys(object(parse(content))).filter((key) => key in settings)),
     );
     if (schema === spSettings) expect(httpOptions(spSettings.parse(settings))).toBeDefined();
+    if (schema === spSettings) await expectAlarms(content, environment);
     const spoilt = join(scratch, 'spoilt.yaml');
     writeFileSync(spoilt, `${content}\nlistens: nowhere\n`);
     await expect(resolveSettings({ schema, file: spoilt, environment })).rejects.toMatchObject({
@@ -70,6 +77,27 @@ describe('the samples of settings', () => {
     });
   });
 });
+
+/** Alarms are as by default until somebody changes them; with the lines in comments, they are told. */
+async function expectAlarms(content: string, environment: Record<string, string>): Promise<void> {
+  const load = async (settings: string) => {
+    const file = join(scratch, 'alarms.yaml');
+    writeFileSync(file, settings);
+    return resolveSettings({ schema: spSettings, file, environment });
+  };
+  const before = await load(content);
+  expect(alarmPolicyOf(before)).toEqual(alarmPolicy());
+  expect(webhookOf(before, systemClock)).toBeUndefined();
+  const all = content.replaceAll(/^# (?=\w+: )/gm, '');
+  expect(Object.keys(object(parse(all)))).toEqual(
+    expect.arrayContaining(['alarmRules', 'gapAfter', 'silentAfter', 'escalateAfter']),
+  );
+  const after = await load(all);
+  expect(alarmPolicyOf(after)).toEqual(alarmPolicy({ rebaselineAfter: 3600 }));
+  expect(after).toMatchObject({ webhookUrl: 'https://alarms.example.org/hook' });
+  expect(after.webhookFormat).toBe('fhir');
+  expect(webhookOf(after, systemClock)).toBeDefined();
+}
 
 test.each(['kubernetes/sp/operators.yaml', 'systemd/operators.yaml'])(
   '%s is what the service provider reads, and lets nobody in yet',
@@ -299,6 +327,15 @@ describe('systemd', () => {
     ]) {
       expect(unit.split('\n')).toContain(line);
     }
+  });
+
+  test('every secret of the service provider is a credential', () => {
+    // With the lines in comments, too.
+    const unit = text('systemd/duoveil-sp.service').replaceAll(/^# (?=\w+=)/gm, '');
+    const loaded = [...unit.matchAll(/^LoadCredential=([\w-]+):/gm)].map(([, name]) => name);
+    const given = [...unit.matchAll(/DUOVEIL_(\w+)_FILE=%d\/([\w-]+)/g)];
+    expect(given.map(([, , name]) => name)).toEqual(loaded);
+    expect(given.map(([, setting]) => setting)).toEqual(['STORE_KEY', 'WEBHOOK_SECRET']);
   });
 
   test.skipIf(!present('systemd-analyze', '--version'))(
