@@ -206,10 +206,10 @@ export const metrics = {
     description: 'samples that were stored',
     labels: [],
   }),
-  gaps: new Counter({
-    name: 'duoveil.gaps',
-    unit: '{gap}',
-    description: "times that a patient's next sample came more than 10 s after the one before",
+  lateSamples: new Counter({
+    name: 'duoveil.samples.late',
+    unit: '{sample}',
+    description: "samples that came in more than 10 s after the patient's one before",
     labels: [],
   }),
   pending: new Observed('gauge', {

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { metrics } from '@duoveil/common/runtime';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 
 import { Backlog } from './backlog.js';
 
@@ -56,6 +57,23 @@ describe('a backlog', () => {
     expect([backlog.size, backlog.lagMs, backlog.traceparentOf(9)]).toEqual([4, 200, context('9')]);
     backlog.arrived(10, context('a'));
     expect([backlog.size, backlog.traceparentOf(10)]).toEqual([4, context('a')]);
+  });
+
+  it('counts what comes late after the one before', () => {
+    const { time, backlog } = backlogAt();
+    const counted = vi.spyOn(metrics.lateSamples, 'add');
+    onTestFinished(() => {
+      counted.mockRestore();
+    });
+    time.ms += 60_000;
+    backlog.arrived(1);
+    time.ms += 10_000;
+    backlog.arrived(2);
+    expect(counted).not.toHaveBeenCalled();
+    time.ms += 10_001;
+    backlog.arrived(3);
+    backlog.arrived(4);
+    expect(counted.mock.calls).toEqual([[1]]);
   });
 
   it('is not made longer by a sample that was decided on before it was announced', () => {

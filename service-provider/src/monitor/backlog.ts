@@ -1,7 +1,10 @@
 import { metrics, type Clock } from '@duoveil/common/runtime';
 
-/** A patient's next sample later than this after the one before is a gap, in milliseconds. */
-const GAP_MS = 10_000;
+/**
+ * A sample that comes in later than this after the patient's one before counts as late, in milliseconds.
+ * It may have been measured in time: what was not is an alarm's matter.
+ */
+const LATE_MS = 10_000;
 
 /** How long a context of W3C Trace Context is, version 00. */
 const TRACEPARENT_LENGTH = 55;
@@ -47,7 +50,7 @@ export class Backlog {
     const traceparent = context?.length === TRACEPARENT_LENGTH ? context : undefined;
     const arrivedMs = this.#clock.monotonicMs();
     metrics.samples.add(1);
-    if (arrivedMs - (this.#lastArrivalMs ?? arrivedMs) > GAP_MS) metrics.gaps.add(1);
+    if (arrivedMs - (this.#lastArrivalMs ?? arrivedMs) > LATE_MS) metrics.lateSamples.add(1);
     this.#lastArrivalMs = arrivedMs;
     // The monitor may have been quicker.
     if (sequence <= this.#decided) return;
