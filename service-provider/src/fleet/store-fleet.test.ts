@@ -62,6 +62,12 @@ for (const { name, available, start } of DATABASES) {
     async function process() {
       const store = await storeOver(database(), parameters, seal, LEASE_MS);
       const view = new FleetView(store, () => clock.now());
+      const told = new Map<PatientId, number>();
+      const decided = view.decided.bind(view);
+      view.decided = (id, point) => {
+        decided(id, point);
+        told.set(id, point.sequence);
+      };
       const stop = new AbortController();
       const monitors = new Monitors({
         store,
@@ -79,12 +85,13 @@ for (const { name, available, start } of DATABASES) {
         stop.abort();
         await monitors.stopped();
       });
-      return { store, monitors, fleet: new StoreFleet({ store, view, monitors, clock }) };
+      return { store, monitors, told, fleet: new StoreFleet({ store, view, monitors, clock }) };
     }
     type Process = Awaited<ReturnType<typeof process>>;
 
+    /** When this resolves, the sample is decided on, and the view has been told. */
     async function send(
-      { store, monitors }: Process,
+      { store, monitors, told }: Process,
       sequence: number,
       id: PatientId = PATIENT,
     ): Promise<void> {
@@ -95,7 +102,7 @@ for (const { name, available, start } of DATABASES) {
       watched.arrivals.ring();
       for (;;) {
         const heard = watched.progress.count;
-        if ((await store.decisions.last(id)) >= sequence) return;
+        if ((told.get(id) ?? 0) >= sequence) return;
         await watched.progress.next(heard);
       }
     }
