@@ -1,12 +1,13 @@
 /** What a live run knows of other clocks, where `duoveil gateway status` finds it: a file in the state directory. */
 import { join } from 'node:path';
 
-import { readJsonFile, systemErrorCode, writeFileAtomic } from '@duoveil/common/runtime';
+import { readJsonFile, systemErrorCode } from '@duoveil/common/runtime';
 import type { Logger } from '@duoveil/common/runtime';
 import { isDuoveilError } from '@duoveil/common/errors';
 import { z } from 'zod';
 
 import type { ClockOffsets } from './clock-watch.js';
+import { NotedFile } from './noted-file.js';
 
 const fileSchema = z.strictObject({
   version: z.literal(1),
@@ -18,36 +19,26 @@ const fileSchema = z.strictObject({
 /** A change of an offset by less than this is not worth a write, in milliseconds. */
 const NOTABLE_MS = 1000;
 
-/** Keeps the file; a failure to write it is logged and changes nothing else. */
+/** Keeps the file. */
 export class ClockFile {
-  readonly #path: string;
-  readonly #logger: Logger;
+  readonly #file: NotedFile;
   #written: ClockOffsets | undefined;
-  #writing: Promise<void> = Promise.resolve();
-  #isWriting = false;
 
   constructor(directory: string, logger: Logger) {
-    this.#path = clockFile(directory);
-    this.#logger = logger;
+    this.#file = new NotedFile(clockFile(directory), 'what is known of clocks', logger);
   }
 
-  /** Writes offsets down where they have changed; while a write is under way, later ones are left out. */
+  /** Writes offsets down where they have changed. */
   take(offsets: ClockOffsets): void {
-    if (this.#isWriting || !isNotable(this.#written, offsets)) return;
+    if (!isNotable(this.#written, offsets)) return;
     this.#written = offsets;
-    this.#isWriting = true;
     const content: z.input<typeof fileSchema> = { version: 1, ...offsets };
-    this.#writing = writeFileAtomic(this.#path, `${JSON.stringify(content)}\n`)
-      .catch((error: unknown) => {
-        this.#logger.warn('what is known of clocks could not be written down', { error });
-      })
-      .finally(() => {
-        this.#isWriting = false;
-      });
+    this.#file.write(content);
   }
 
+  /** As {@link NotedFile.close}. */
   close(): Promise<void> {
-    return this.#writing;
+    return this.#file.close();
   }
 }
 

@@ -221,6 +221,33 @@ describe('runLive', () => {
     expect(events).toEqual([expect.objectContaining({ kind: 'scored', sequence: 7 })]);
   });
 
+  it('tells first what was decided while no run was there, from the last one that was told', async () => {
+    const first = run();
+    for (let i = 0; i < 6; i += 1) await feed.put(T0 + 1000 * i);
+    feed.end();
+    await first;
+    events = [];
+    feed = new Feed();
+    const told: number[] = [];
+    const second = run({ toldBefore: 4, onTold: (sequence) => told.push(sequence) });
+    await feed.put(T0 + 6000);
+    await until(() => told.length === 3);
+    feed.end();
+    await second;
+    expect(told).toEqual([5, 6, 7]);
+    const sequences = events.flatMap((event) => ('sequence' in event ? [event.sequence] : []));
+    expect(sequences).toEqual([5, 6, 7]);
+    // A note that is ahead of the spool is of another series.
+    events = [];
+    feed = new Feed();
+    const third = run({ toldBefore: 400 });
+    await feed.put(T0 + 7000);
+    await until(() => events.length === 1);
+    feed.end();
+    await third;
+    expect(events).toEqual([expect.objectContaining({ sequence: 8 })]);
+  });
+
   it('sends again what a service provider lacks that was restored, and tells nothing twice', async () => {
     const running = run();
     for (let i = 0; i < 10; i += 1) await feed.put(T0 + 1000 * i);

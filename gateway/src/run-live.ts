@@ -35,6 +35,13 @@ export interface LiveOptions {
   readonly spool: Spool;
   /** To the service provider. */
   readonly connection: Connection;
+  /**
+   * The last sample whose decision a run before has emitted: the decisions on those that follow it come
+   * first. Without it, there are none on samples from before.
+   */
+  readonly toldBefore?: number | undefined;
+  /** Called when the decision on a sample is emitted. */
+  readonly onTold?: (sequence: number) => void;
   /** Takes each event: decisions in order, skipped rows in order, the two as they come. */
   readonly emit: (event: LiveEvent) => Promise<void> | void;
   /** Told each time a clock has been compared with the one here. */
@@ -90,7 +97,7 @@ class LiveRun {
     const { spool, logger, clock } = this.#options;
     const clocks = new ClockWatch(logger, clock);
     const work = (signal: AbortSignal): Promise<void>[] => {
-      this.#told = spool.last;
+      this.#told = Math.min(this.#options.toldBefore ?? spool.last, spool.last);
       return [this.#read(signal, clocks), this.#tellDecisions(signal), this.#tellSkipped(signal)];
     };
     try {
@@ -159,7 +166,7 @@ class LiveRun {
   }
 
   async #tellDecisions(signal: AbortSignal): Promise<void> {
-    const { state, spool } = this.#options;
+    const { state, spool, onTold } = this.#options;
     const { patient, policy } = state;
     const watch = linkedAbort(signal);
     const done = new Error('everything is decided');
@@ -172,6 +179,7 @@ class LiveRun {
         if (event.kind === 'decision') {
           await this.#emit(outcomeEvent({ sequence: event.sequence }, event.outcome));
           this.#told = event.sequence;
+          onTold?.(event.sequence);
           this.#stopIfDone();
         } else await this.#emit({ kind: 'trained', model: event.model, trainMs: event.trainMs });
       }

@@ -1,6 +1,7 @@
 /** `duoveil gateway stream`: from the settings' source to lines of output. */
 import type { ModularEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
+import { systemClock } from '@duoveil/common/runtime';
 import type { Connection, Logger } from '@duoveil/common/runtime';
 
 import { ClockFile } from './clock-file.js';
@@ -12,6 +13,7 @@ import { runRecording } from './run-recording.js';
 import type { SelectedSource } from './sources/index.js';
 import type { Spool } from './spool.js';
 import type { GatewayState } from './state.js';
+import { readTold, ToldFile } from './told-file.js';
 
 /** What streaming needs. */
 export interface StreamOptions {
@@ -41,11 +43,16 @@ export async function stream(options: StreamOptions, signal: AbortSignal): Promi
     return runRecording({ ...common, source, recording, emit }, signal);
   }
   const clocks = new ClockFile(directory, options.logger);
+  const told = new ToldFile(directory, options.logger, systemClock);
+  const toldBefore = await readTold(directory);
   const emit = printing(json ? jsonLiveLine : readableLiveLine);
   const onClocks = clocks.take.bind(clocks);
+  const onTold = told.take.bind(told);
+  const live = { source: selected.open, emit, onClocks, toldBefore, onTold };
   try {
-    return await runLive({ ...common, source: selected.open, emit, onClocks }, signal);
+    return await runLive({ ...common, ...live }, signal);
   } finally {
+    await told.close();
     await clocks.close();
   }
 }
