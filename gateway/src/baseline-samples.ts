@@ -6,7 +6,7 @@ import { Bcp, decodeCiphertexts, decrypt } from '@duoveil/common/bcp';
 import type { SecretKey } from '@duoveil/common/bcp';
 import { packingPlanOf, scaleOf } from '@duoveil/common/encoding';
 import { duoveilError } from '@duoveil/common/errors';
-import { elementAt } from '@duoveil/common/lists';
+import { elementAt, inParts } from '@duoveil/common/lists';
 import type { ModularEngine } from '@duoveil/common/modular';
 import { readSample } from '@duoveil/common/protocols/packed';
 import { callServerStream } from '@duoveil/common/runtime';
@@ -17,6 +17,9 @@ import type { BaselineSample, GetBaselineSamplesResponse } from '@duoveil/proto'
 import type { PlainSample } from './sample.js';
 import type { GatewayState } from './state.js';
 import { misbehaved, sequenceOf } from './wire.js';
+
+/** Samples that are decrypted at once: enough to keep the cores busy. */
+const BATCH = 32;
 
 /** See the file's comment. */
 export interface Baseline {
@@ -56,47 +59,56 @@ export async function readBaseline(
   peer: string,
 ): Promise<Baseline> {
   let extent: { decided: number; count: number } | undefined;
-  const samples: PlainSample[] = [];
+  const received: BaselineSample[] = [];
+  let last = 0;
   for await (const { part } of parts) {
     if (part?.$case === 'extent' && extent === undefined) {
       const { decided, samples: count } = part.value;
       extent = { decided: sequenceOf(decided, 0, peer), count };
-    } else if (part?.$case === 'sample' && extent !== undefined && samples.length < extent.count) {
-      const sequence = sequenceOf(part.value.sequence, (samples.at(-1)?.sequence ?? 0) + 1, peer);
-      if (sequence > extent.decided) throw misbehaved(peer, 'sent a sample out of its place');
-      const values = await decryptSample(part.value, state, secretKey, engine, peer);
-      samples.push({ sequence, values, measuredAt: measuredAtOf(part.value, peer) });
+    } else if (part?.$case === 'sample' && extent !== undefined && received.length < extent.count) {
+      last = sequenceOf(part.value.sequence, last + 1, peer);
+      if (last > extent.decided) throw misbehaved(peer, 'sent a sample out of its place');
+      received.push(part.value);
     } else throw misbehaved(peer, 'sent a part of a baseline out of its place');
   }
-  if (samples.length !== extent?.count) throw misbehaved(peer, 'sent a part of a baseline only');
+  if (received.length !== extent?.count) throw misbehaved(peer, 'sent a part of a baseline only');
+  const samples: PlainSample[] = [];
+  for (const batch of inParts(received, BATCH)) {
+    const decrypted = await decryptSamples(batch, state, secretKey, engine, peer);
+    batch.forEach(({ sequence, measuredAtMs }, i) => {
+      const measuredAt = measuredAtMs === undefined ? undefined : sequenceOf(measuredAtMs, 0, peer);
+      samples.push({ sequence: Number(sequence), values: elementAt(decrypted, i), measuredAt });
+    });
+  }
   return { decided: extent.decided, samples };
 }
 
 /**
- * Whatever cannot be a sample is refused with the one generic error: what a gateway says of chosen
+ * Whatever cannot be samples is refused with the one generic error: what a gateway says of chosen
  * ciphertexts must not help anybody.
  */
-async function decryptSample(
-  { ciphertexts }: BaselineSample,
+async function decryptSamples(
+  samples: readonly BaselineSample[],
   { schema, policy, parameters }: GatewayState,
   secretKey: SecretKey,
   engine: ModularEngine,
   peer: string,
-): Promise<readonly bigint[]> {
+): Promise<readonly (readonly bigint[])[]> {
   const plan =
     policy.suite === 'packed' ? packingPlanOf(schema, policy, parameters.bits) : undefined;
   const count = plan?.plaintexts ?? schema.channels.length;
-  if (ciphertexts.length !== count) throw misbehaved(peer, 'sent a sample of another form');
-  const decoded = await decodeCiphertexts(ciphertexts, 'ciphertexts', parameters, engine);
-  const plaintexts = await decrypt(new Bcp(parameters, engine), secretKey, decoded);
-  const values = plan === undefined ? plaintexts : readSample(plan, plaintexts);
-  const fits = values?.every((value, i) => value <= scaleOf(elementAt(schema.channels, i)).D);
-  if (values === undefined || fits !== true) {
-    throw duoveilError('DECRYPTION_FAILED', 'decryption failed');
+  if (samples.some(({ ciphertexts }) => ciphertexts.length !== count)) {
+    throw misbehaved(peer, 'sent a sample of another form');
   }
-  return values;
-}
-
-function measuredAtOf({ measuredAtMs }: BaselineSample, peer: string): number | undefined {
-  return measuredAtMs === undefined ? undefined : sequenceOf(measuredAtMs, 0, peer);
+  const encoded = samples.flatMap(({ ciphertexts }) => ciphertexts);
+  const ciphertexts = await decodeCiphertexts(encoded, 'ciphertexts', parameters, engine);
+  const plaintexts = await decrypt(new Bcp(parameters, engine), secretKey, ciphertexts);
+  return inParts(plaintexts, count).map((own) => {
+    const values = plan === undefined ? own : readSample(plan, own);
+    const fits = values?.every((value, i) => value <= scaleOf(elementAt(schema.channels, i)).D);
+    if (values === undefined || fits !== true) {
+      throw duoveilError('DECRYPTION_FAILED', 'decryption failed');
+    }
+    return values;
+  });
 }
