@@ -1,5 +1,7 @@
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { duoveilError } from '@duoveil/common/errors';
 import { unlessStopped, withSettings } from '@duoveil/common/runtime';
 import { Command } from 'commander';
 
@@ -41,9 +43,21 @@ export function cspCommand(): Command {
   }).description("copy the sealed keys to a replica's directory, or bring there what is new");
   withSettings(csp.command('audit'), cspAuditSettings, async ({ state }) => {
     const file = join(state, AUDIT_FILE);
+    await requireThere(file);
     print(describeAuditLog(file, await verifyAuditLog(file)));
   }).description('verify the audit log, and print its length and the hash at its end');
   return csp;
+}
+
+/**
+ * A log that is gone must not pass for one that is empty.
+ * @throws DuoveilError `CONFIG_INVALID`
+ */
+async function requireThere(auditFile: string): Promise<void> {
+  await access(auditFile).catch(() => {
+    const why = 'no such file: a CSP makes it when it first starts on this directory';
+    throw duoveilError('CONFIG_INVALID', `--state: ${auditFile}: ${why}`, { path: '--state' });
+  });
 }
 
 /** What custodians do at a running CSP. Each prints where it stands afterwards. */

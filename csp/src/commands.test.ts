@@ -1,14 +1,16 @@
-import { access, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { access, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 import { Secret } from '@duoveil/common/secret';
 import { describe, expect, it } from 'vitest';
 
+import { cspCommand } from './cli.js';
 import { cspInitSettings } from './config.js';
 import { unseal } from './custody-commands.js';
 import { init } from './init.js';
 import { readShare } from './keys/shares.js';
+import { lockState } from './state-lock.js';
 import { givenSecrets } from './unsealing-secrets.js';
 
 const state = join(tmpdir(), 'duoveil-never-made');
@@ -40,6 +42,27 @@ describe('csp init', () => {
     );
     expect(printed.map((text) => readShare(new Secret(text)).index)).toEqual([1, 2]);
     expect(await readdir(directory)).toEqual(['state']);
+    await rm(directory, { recursive: true });
+  });
+
+  it('does not write over the shares of another custody', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duoveil-init-'));
+    const settings = (name: string, shares: string) =>
+      cspInitSettings.parse({
+        ...{ state: join(directory, name), sharesDirectory: join(directory, 'shares'), shares },
+        ...{ keyBits: 512, insecureKeyBits: true },
+      });
+    await init(settings('first', '2/2'), ignored);
+    const share = join(directory, 'shares', 'share-2-of-2.txt');
+    const written = await readFile(share, 'utf8');
+    for (const shares of ['2/2', '2/3']) {
+      await expect(init(settings('second', shares), ignored)).rejects.toMatchObject({
+        code: 'OPTION_INVALID',
+        message: expect.stringMatching(/share-\d-of-2\.txt is there already/) as string,
+      });
+    }
+    expect(await readFile(share, 'utf8')).toBe(written);
+    expect((await readdir(directory)).sort()).toEqual(['first', 'shares']);
     await rm(directory, { recursive: true });
   });
 
@@ -78,5 +101,37 @@ describe('a key', () => {
     };
     expect(error(`${key}00`)).toMatchObject({ code: 'CONFIG_INVALID' });
     expect(String(error(`${key}00`))).not.toContain(key);
+  });
+});
+
+describe('a state directory', () => {
+  it('is of one CSP at a time', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duoveil-state-'));
+    const lock = await lockState(directory);
+    await expect(lockState(directory)).rejects.toMatchObject({
+      code: 'STORAGE_FAILED',
+      message: expect.stringContaining('is another CSP running on it?') as string,
+    });
+    for (const name of await readdir(directory)) {
+      expect((await stat(join(directory, name))).mode & 0o777).toBe(0o600);
+    }
+    lock.release();
+    (await lockState(directory)).release();
+    await rm(directory, { recursive: true });
+    await expect(lockState(directory)).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining('no such directory') as string,
+    });
+  });
+});
+
+describe('csp audit', () => {
+  it('does not call a log unbroken that is gone', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'duoveil-audit-'));
+    const command = cspCommand();
+    await expect(
+      command.parseAsync(['audit', '--state', directory], { from: 'user' }),
+    ).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+    await rm(directory, { recursive: true });
   });
 });

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { PublicParameters } from '@duoveil/common/bcp';
@@ -6,7 +6,12 @@ import { duoveilError } from '@duoveil/common/errors';
 import { setUp } from '@duoveil/common/master';
 import { loadEngine } from '@duoveil/common/modular';
 import { systemRandom } from '@duoveil/common/random';
-import { requireSecureBits, systemClock, writeFileAtomic } from '@duoveil/common/runtime';
+import {
+  requireSecureBits,
+  systemClock,
+  systemErrorCode,
+  writeNewFileAtomic,
+} from '@duoveil/common/runtime';
 
 import type { CspInitSettings } from './config.js';
 import { Custody, requireUnused } from './keys/custody.js';
@@ -17,8 +22,8 @@ import { givenSecrets } from './unsealing-secrets.js';
 /**
  * Set a new cryptosystem up: draw the master key of the first generation, seal it, write it down.
  * @param print is given the shares that are not written to files
- * @throws DuoveilError `OPTION_INVALID` where the directory is in use, the modulus too short, or nothing
- * is there to seal with; `CONFIG_INVALID`
+ * @throws DuoveilError `OPTION_INVALID` where the directory is in use, or that for shares, the modulus too
+ * short, or nothing is there to seal with; `CONFIG_INVALID`
  */
 export async function init(
   settings: CspInitSettings,
@@ -27,6 +32,7 @@ export async function init(
   requireSecureBits(settings.keyBits, settings.insecureKeyBits);
   const request = lockRequest(settings);
   await requireUnused(settings.state);
+  await requireNoShares(settings.sharesDirectory);
   const engine = loadEngine();
   const options = { bits: settings.keyBits, family: settings.generator };
   const key = await setUp(options, engine, systemRandom);
@@ -64,6 +70,27 @@ function parseSharing(text: string): Sharing {
   return { threshold, count };
 }
 
+/**
+ * The shares that are in a directory open another custody, and nobody may have a copy of them yet.
+ * @throws DuoveilError `OPTION_INVALID` where there are some
+ */
+async function requireNoShares(directory: string | undefined): Promise<void> {
+  if (directory === undefined) return;
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (systemErrorCode(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const share = names.find((name) => SHARE_FILE.test(name));
+  if (share === undefined) return;
+  throw duoveilError(
+    'OPTION_INVALID',
+    `--shares-directory: ${join(directory, share)} is there already: choose another directory`,
+    { option: '--shares-directory' },
+  );
+}
+
+const SHARE_FILE = /^share-\d+-of-\d+\.txt$/;
+
 async function handOut(
   shares: readonly HandedShare[],
   directory: string | undefined,
@@ -76,6 +103,6 @@ async function handOut(
   await mkdir(directory, { recursive: true, mode: 0o700 });
   for (const share of shares) {
     const name = `share-${String(share.index)}-of-${String(share.count)}.txt`;
-    await writeFileAtomic(join(directory, name), armourShare(share));
+    await writeNewFileAtomic(join(directory, name), armourShare(share));
   }
 }

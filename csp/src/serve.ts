@@ -44,6 +44,7 @@ import { deriveBudgetsKey } from './keys/derived-keys.js';
 import type { CustodyKey } from './keys/locks.js';
 import { ServedGenerations } from './keys/unsealed.js';
 import { Vault } from './keys/vault.js';
+import { lockState } from './state-lock.js';
 import { givenSecrets } from './unsealing-secrets.js';
 
 /** Largest message either way: a full call of 64 values at 8,192 bits, with room. */
@@ -59,6 +60,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   const engine = loadEngine(settings.engine);
   logger.info('arithmetic engine', { engine: engine.description });
 
+  const lock = await lockState(settings.state);
   const custody = await Custody.read(settings.state, {
     engine,
     random: systemRandom,
@@ -117,6 +119,7 @@ export async function serve(settings: CspSettings): Promise<void> {
   tls.close();
   await vault.close(0);
   await audit.close();
+  lock.release();
   await engine.close();
   await telemetry.close();
 }

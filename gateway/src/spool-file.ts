@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 
 import { duoveilError, isDuoveilError } from '@duoveil/common/errors';
+import { lockFile, ownersOnly, type FileLock } from '@duoveil/common/runtime';
 import Database from 'libsql';
 
 import type { SpoolCipher, SpoolProgress } from './spool-cipher.js';
@@ -34,7 +35,7 @@ export class SpoolFile {
   readonly oldest: number | undefined;
   readonly #path: string;
   readonly #cipher: SpoolCipher;
-  readonly #lock: Database.Database;
+  readonly #lock: FileLock;
   readonly #db: Database.Database;
   readonly #statements: ReturnType<typeof prepare>;
 
@@ -47,10 +48,12 @@ export class SpoolFile {
   constructor(path: string, cipher: SpoolCipher, maxBytes: number) {
     this.#path = path;
     this.#cipher = cipher;
-    this.#lock = storing(path, () => takeLock(path));
+    // Two streams for one patient would give the same sequence numbers to different ciphertexts.
+    // The lock is a file of its own: the driver gives a database's own lock back late.
+    this.#lock = storing(path, () => lockFile(path));
     let db: Database.Database | undefined;
     try {
-      const opened = (db = storing(path, () => new Database(path)));
+      const opened = (db = storing(path, () => new Database(ownersOnly(path))));
       this.#db = opened;
       this.#statements = storing(path, () => {
         setUp(path, opened, cipher, maxBytes);
@@ -60,7 +63,7 @@ export class SpoolFile {
       this.oldest = storing(path, () => readOldest(this.#statements.oldest));
     } catch (error) {
       db?.close();
-      release(this.#lock);
+      this.#lock.release();
       throw isDuoveilError(error, 'STORAGE_FAILED') ? named(path, cipher, error) : error;
     }
   }
@@ -107,7 +110,7 @@ export class SpoolFile {
   /** Lets go of the file and its lock. */
   close(): void {
     this.#db.close();
-    release(this.#lock);
+    this.#lock.release();
   }
 
   #note(progress: SpoolProgress): void {
@@ -163,19 +166,6 @@ export function peekProgress(path: string): PeekedProgress | undefined {
 
 /** How long to wait for another process that looks at the file. */
 const BUSY_MS = 5000;
-
-function takeLock(path: string): Database.Database {
-  // Two streams for one patient would give the same sequence numbers to different ciphertexts.
-  // The lock is a file of its own: the driver gives a database's own lock back late.
-  const lock = new Database(`${path}.lock`);
-  lock.exec('BEGIN EXCLUSIVE');
-  return lock;
-}
-
-function release(lock: Database.Database): void {
-  lock.exec('ROLLBACK');
-  lock.close();
-}
 
 function setUp(path: string, db: Database.Database, cipher: SpoolCipher, maxBytes: number): void {
   db.pragma(`busy_timeout = ${BUSY_MS}`);

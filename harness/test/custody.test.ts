@@ -18,7 +18,7 @@ import { Observed } from '../src/parties/observed.js';
 import type { Recording } from '../src/recordings.js';
 import { simulate, toCsv } from '../src/simulation/index.js';
 import { Deployment, identity, PATIENT } from './support/deployment.js';
-import { PACKED, readResults, scratch } from './support/duoveil.js';
+import { duoveil, PACKED, readResults, scratch } from './support/duoveil.js';
 import { exactly, expectRows } from './support/recordings.js';
 import { newKeyFile } from './support/sealing.js';
 
@@ -85,6 +85,20 @@ describe('a CSP that is started without what unseals it', () => {
     await deployment.logged(/SIGUSR1 was ignored/);
     expect(deployment.log.join('\n')).not.toContain('Debugger');
   });
+});
+
+test('a CSP does not start on the state directory of another one, until that is gone', async () => {
+  const { servers } = deployment;
+  await servers.startCsp();
+  const tls = await servers.issue('another', identity('csp'));
+  const serve = ['csp', 'serve', '--state', servers.cspState, '--tls', tls];
+  const refused = await duoveil([...serve, '--insecure-key-bits']);
+  expect(refused.code).toBe(1);
+  expect(refused.log.join('\n')).toMatch(/is another CSP running on it\?.*STORAGE_FAILED/);
+  // Killed, it cannot give the directory back: the system does.
+  servers.csp.kill();
+  const before = deployment.log.length;
+  await deployment.logged(/unsealed/, before);
 });
 
 const CONFIGURATION = { window: 8, baseline: 'rolling', retrainEvery: 4 } as const;

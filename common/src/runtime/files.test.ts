@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { readJsonFile, storageError, writeFileAtomic } from './files.js';
+import { readJsonFile, storageError, writeFileAtomic, writeNewFileAtomic } from './files.js';
 
 let directory: string;
 beforeEach(async () => {
@@ -19,6 +19,22 @@ describe('writing a file atomically', () => {
     expect(await readFile(path, 'utf8')).toBe('second');
     expect((await stat(path)).mode & 0o777).toBe(0o644);
     await writeFileAtomic(path, 'third');
+    expect((await stat(path)).mode & 0o777).toBe(0o600);
+    expect(await readdir(directory)).toEqual(['state']);
+  });
+
+  it('as a new one overwrites nothing, and one of many writers has it', async () => {
+    const path = join(directory, 'state');
+    const contents = ['a', 'b', 'c', 'd'];
+    const written = await Promise.allSettled(contents.map((one) => writeNewFileAtomic(path, one)));
+    const first = contents.filter((_, index) => written[index]?.status === 'fulfilled');
+    expect(first).toHaveLength(1);
+    expect(await readFile(path, 'utf8')).toBe(first[0]);
+    await expect(writeNewFileAtomic(path, 'late')).rejects.toMatchObject({
+      code: 'STORAGE_FAILED',
+      message: expect.stringContaining('EEXIST') as string,
+    });
+    expect(await readFile(path, 'utf8')).toBe(first[0]);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await readdir(directory)).toEqual(['state']);
   });

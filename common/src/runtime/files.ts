@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
+import { link, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { z } from 'zod';
 import { duoveilError } from '../errors.js';
@@ -21,6 +21,26 @@ export async function writeFileAtomic(
   data: string | Uint8Array,
   mode = 0o600,
 ): Promise<void> {
+  await writeAndPlace(path, data, mode, (temporary) => rename(temporary, path));
+}
+
+/**
+ * The same for a file that must not be there yet: nobody's is overwritten, whoever writes at the same time.
+ * @throws STORAGE_FAILED where it is there; STORAGE_FULL
+ */
+export async function writeNewFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  await writeAndPlace(path, data, 0o600, async (temporary) => {
+    await link(temporary, path);
+    await rm(temporary);
+  });
+}
+
+async function writeAndPlace(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  place: (temporary: string) => Promise<void>,
+): Promise<void> {
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     // Exclusive, and with the mode from the first byte on: a key is never readable to others.
@@ -33,7 +53,7 @@ export async function writeFileAtomic(
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await place(temporary);
     await syncDirectory(dirname(path));
   } catch (error) {
     await rm(temporary, { force: true });

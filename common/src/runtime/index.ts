@@ -35,7 +35,10 @@ export {
   syncDirectory,
   systemErrorCode,
   writeFileAtomic,
+  writeNewFileAtomic,
 } from './files.js';
+export { lockFile, ownersOnly } from './file-lock.js';
+export type { FileLock } from './file-lock.js';
 export type { Health } from './health.js';
 export {
   defaultTrustDomain,

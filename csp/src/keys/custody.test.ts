@@ -27,7 +27,11 @@ beforeEach(async () => {
 });
 afterEach(() => rm(join(directory, '..'), { recursive: true }));
 
-const store = (): Promise<void> => storeMasterKey(directory, key, secret, systemRandom);
+/** In place of what the directory holds. */
+const store = async (): Promise<void> => {
+  await rm(directory, { recursive: true, force: true });
+  await storeMasterKey(directory, key, secret, systemRandom);
+};
 const load = () => loadMasterKey(directory, secret, engine);
 
 /** Changes what a file holds. */
@@ -74,6 +78,7 @@ describe('a master key', () => {
     await expect(
       loadMasterKey(directory, { kind: 'key', key: new Secret(Buffer.alloc(32, 8)) }, engine),
     ).rejects.toMatchObject({ code: 'UNSEALING_FAILED' });
+    await rm(directory, { recursive: true });
     await storeMasterKey(directory, key, passphrase, systemRandom);
     for (const other of [
       { kind: 'passphrase', passphrase: new Secret('correct horsf') },
@@ -191,6 +196,23 @@ describe('generations', () => {
     const opened = await again.custody.open(again.custodyKey);
     expect(opened.map(({ generation }) => generation.number)).toEqual([1, 2]);
     expect(opened.map((one) => one.key.factors.reveal())).toEqual(
+      [key, second].map(({ factors }) => factors.reveal()),
+    );
+  });
+
+  it('are not written over by somebody else who adds one', async () => {
+    await store();
+    const [one, other] = [await reopened(), await reopened()];
+    const second = await setUpForTests(512, 'residue', engine, new SeededRandom('second'));
+    await one.custody.add(second, one.custodyKey);
+    const late = await setUpForTests(512, 'residue', engine, new SeededRandom('late'));
+    await expect(other.custody.add(late, other.custodyKey)).rejects.toMatchObject({
+      code: 'STORAGE_FAILED',
+    });
+    expect(other.custody.newest.number).toBe(1);
+    const again = await reopened();
+    const opened = await again.custody.open(again.custodyKey);
+    expect(opened.map((each) => each.key.factors.reveal())).toEqual(
       [key, second].map(({ factors }) => factors.reveal()),
     );
   });

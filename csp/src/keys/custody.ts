@@ -25,6 +25,7 @@ import {
   retired,
   sealGeneration,
   writeGeneration,
+  writeNewGeneration,
   type Generation,
 } from './generations.js';
 import {
@@ -134,7 +135,7 @@ export class Custody {
     try {
       await handOut(shares);
       await mkdir(directory, { recursive: true, mode: 0o700 });
-      await writeGeneration(directory, await sealGeneration(1, first, key, random, now()));
+      await writeNewGeneration(directory, await sealGeneration(1, first, key, random, now()));
       await writeCustody(directory, id, locks);
     } finally {
       key.forget();
@@ -211,12 +212,15 @@ export class Custody {
     );
   }
 
-  /** Write a further generation down, under the same locks. It is the newest from now on. */
+  /**
+   * Write a further generation down, under the same locks. It is the newest from now on.
+   * @throws DuoveilError `STORAGE_FAILED` where somebody else has written one of that number; `STORAGE_FULL`
+   */
   async add(master: MasterKey, key: CustodyKey): Promise<OpenGeneration> {
     const { random, now } = this.#environment;
     const number = this.newest.number + 1;
     const generation = await sealGeneration(number, master, key, random, now());
-    await writeGeneration(this.#directory, generation);
+    await writeNewGeneration(this.#directory, generation);
     this.#generations = [...this.#generations, generation];
     return { generation, key: master };
   }

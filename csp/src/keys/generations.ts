@@ -7,7 +7,13 @@ import { duoveilError } from '@duoveil/common/errors';
 import { decodeMasterKey, encodeFactors, type MasterKey } from '@duoveil/common/master';
 import type { ModularEngine } from '@duoveil/common/modular';
 import type { RandomSource } from '@duoveil/common/random';
-import { readJsonFile, seal, unseal, writeFileAtomic } from '@duoveil/common/runtime';
+import {
+  readJsonFile,
+  seal,
+  unseal,
+  writeFileAtomic,
+  writeNewFileAtomic,
+} from '@duoveil/common/runtime';
 import { z } from 'zod';
 
 import type { CustodyKey } from './locks.js';
@@ -118,10 +124,22 @@ export async function sealGeneration(
 }
 
 /** Write a generation down, in place of what its file held. */
-export async function writeGeneration(
-  directory: string,
-  { number, parameters, createdAt, retiredAt, sealedKey }: Generation,
-): Promise<void> {
+export async function writeGeneration(directory: string, generation: Generation): Promise<void> {
+  const file = generationFile(directory, generation.number);
+  await writeFileAtomic(file, encodeGeneration(generation));
+}
+
+/**
+ * Write a new generation down.
+ * @throws DuoveilError `STORAGE_FAILED` where there is one of this number: its key is nowhere else
+ */
+export async function writeNewGeneration(directory: string, generation: Generation): Promise<void> {
+  const file = generationFile(directory, generation.number);
+  await writeNewFileAtomic(file, encodeGeneration(generation));
+}
+
+function encodeGeneration(generation: Generation): string {
+  const { number, parameters, createdAt, retiredAt, sealedKey } = generation;
   const encoded = encodeParameters(parameters);
   const document: z.input<typeof generationSchema> = {
     version: 1,
@@ -136,10 +154,7 @@ export async function writeGeneration(
     },
     ...(sealedKey !== undefined && { sealedKey }),
   };
-  await writeFileAtomic(
-    generationFile(directory, number),
-    `${JSON.stringify(document, null, 2)}\n`,
-  );
+  return `${JSON.stringify(document, null, 2)}\n`;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** What is special about a store in a file. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -48,6 +48,16 @@ describe('a store in a file', () => {
       return openSqlite(file);
     });
     await again.close();
+  });
+
+  it('is for its owner only, with all that is beside it', async () => {
+    const database = await openSqlite(file);
+    const names = await readdir(directory);
+    expect(names).toContain('store.db-wal');
+    for (const name of names) {
+      expect((await stat(join(directory, name))).mode & 0o777, name).toBe(0o600);
+    }
+    await database.close();
   });
 
   it('says what to look at where its file is none', async () => {

@@ -3,15 +3,16 @@ import { access } from 'node:fs/promises';
 import { Kysely, sql, SqliteDialect, type SqliteDatabase, type SqliteStatement } from 'kysely';
 import Embedded from 'libsql';
 
-import { storageError } from '@duoveil/common/runtime';
+import { lockFile, ownersOnly, storageError } from '@duoveil/common/runtime';
 
 import { inTransaction, migrate, type Database, type SnapshotSource } from './database.js';
 import { storing } from './failures.js';
-import { lockFile } from './file-lock.js';
 import type { Tables } from './tables.js';
 
 /** How long to wait for somebody who opens or closes the same file, in milliseconds. */
 const BUSY_MS = 5_000;
+
+const IN_MEMORY = ':memory:';
 
 /**
  * Open (or create) a database in one SQLite file and bring it to the current layout.
@@ -26,7 +27,7 @@ export async function openSqlite(file: string): Promise<Database> {
     const lock = lockFile(file);
     let db: Kysely<Tables> | undefined;
     try {
-      db = connectTo(file);
+      db = connectTo(file === IN_MEMORY ? file : ownersOnly(file));
       await migrate(db);
     } catch (error) {
       await db?.destroy();
