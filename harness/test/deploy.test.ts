@@ -4,7 +4,16 @@
  * kind's schema, and what one file says of another is so.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
@@ -271,6 +280,41 @@ describe('kubernetes', () => {
     );
     for (const { name } of list(at(server, 'volumeMounts'))) {
       expect([...volumes, ...claims]).toContain(name);
+    }
+  });
+
+  test('the CSP gets what is sealed, and no key back that was retired', () => {
+    const workload = manifestsIn('csp').find(({ kind }) => kind === 'StatefulSet');
+    const [sealed, state] = [join(scratch, 'sealed'), join(scratch, 'csp-state')];
+    for (const path of [sealed, state]) mkdirSync(path);
+    const [, ...command] = (
+      at(workload, 'spec', 'template', 'spec', 'initContainers', 0, 'command') as string[]
+    ).map((part) => part.replaceAll('/sealed', sealed).replaceAll('/var/lib/duoveil', state));
+    const copied = (): Record<string, string> => {
+      execFileSync('sh', command);
+      const names = readdirSync(state);
+      return Object.fromEntries(
+        names.map((name) => [name, readFileSync(join(state, name), 'utf8')]),
+      );
+    };
+    const first = { 'custody.json': 'locks', 'generation-0001.json': 'key' };
+    for (const [name, content] of Object.entries(first)) {
+      writeFileSync(join(sealed, name), content, { mode: 0o440 });
+    }
+    expect(copied()).toEqual(first);
+    writeFileSync(join(state, 'generation-0001.json'), 'retired');
+    writeFileSync(join(state, 'audit.log'), 'lines');
+    const later = new Date(Date.now() + 60_000);
+    for (const name of Object.keys(first)) utimesSync(join(sealed, name), later, later);
+    writeFileSync(join(sealed, 'generation-0002.json'), 'new');
+    expect(copied()).toEqual({
+      'audit.log': 'lines',
+      'custody.json': 'locks',
+      'generation-0001.json': 'retired',
+      'generation-0002.json': 'new',
+    });
+    for (const name of ['custody.json', 'generation-0002.json']) {
+      expect(statSync(join(state, name)).mode & 0o777).toBe(0o600);
     }
   });
 
