@@ -4,7 +4,7 @@
  * have the same values in the same order, so that the baseline there is the same one, and the series
  * goes on without learning anew and without a sample less.
  */
-import type { ParametersDigest } from '@duoveil/common/bcp';
+import type { ParametersDigest, SecretKey } from '@duoveil/common/bcp';
 import { duoveilError } from '@duoveil/common/errors';
 import type { ModularEngine } from '@duoveil/common/modular';
 import type { RandomSource } from '@duoveil/common/random';
@@ -65,7 +65,11 @@ const PATIENCE_MS = 120_000;
 export async function move(options: MoveOptions, signal: AbortSignal): Promise<GatewayState> {
   const { from, to, secret } = options;
   const state = await requireState(from.directory);
-  if (state.movedTo !== to.directory) requireNotMoved(state);
+  if (state.movedTo !== to.directory) {
+    requireNotMoved(state);
+    // Before anything is made there: an enrolment whose key this secret does not open stays for good.
+    await requireSecretKey(options, state);
+  }
   const enrolled = await enrolThere(options, state, signal);
   const there = await openSpool({ ...options, ...to, patient: state.patient, secret });
   try {
@@ -155,17 +159,13 @@ async function encrypted(
 }
 
 async function baselineOf(
-  { from, secret, engine, random, logger }: MoveOptions,
+  options: MoveOptions,
   state: GatewayState,
   signal: AbortSignal,
 ): Promise<Baseline> {
-  const { connection, directory } = from;
-  const secretKey = await readSecretKey(directory, state.patient, state.parameters, secret);
-  if (secretKey === undefined) {
-    throw duoveilError('CONFIG_INVALID', `--state: ${directory} holds no secret key`, {
-      path: 'state',
-    });
-  }
+  const { engine, random, logger } = options;
+  const { connection } = options.from;
+  const secretKey = await requireSecretKey(options, state);
   return retrying(() => fetchBaseline(connection, state, secretKey, engine, signal), {
     deadlineMs: PATIENCE_MS,
     baseMs: 200,
@@ -185,6 +185,18 @@ function hasItsOwn(directory: string): Error {
       'the patient has gone there without a move; stream from there',
     { path: 'toState' },
   );
+}
+
+/** @throws CONFIG_INVALID where the old directory has none; UNSEALING_FAILED */
+async function requireSecretKey(
+  { from: { directory }, secret }: MoveOptions,
+  { patient, parameters }: GatewayState,
+): Promise<SecretKey> {
+  const secretKey = await readSecretKey(directory, patient, parameters, secret);
+  if (secretKey !== undefined) return secretKey;
+  throw duoveilError('CONFIG_INVALID', `--state: ${directory} holds no secret key`, {
+    path: 'state',
+  });
 }
 
 function requireSameSeries(decided: number, last: number, peer: string): void {

@@ -1,5 +1,5 @@
 /** Patients who move to another generation of keys, and go on as if nothing had been. */
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { ParametersDigest } from '@duoveil/common/bcp';
@@ -93,6 +93,10 @@ test('the command takes the baseline along, and the old directory is closed', as
     ...['gateway', 'move', ...here, '--to-sp', successor.address, '--to-state', moved],
     ...['--parameters-digest', digest, '--insecure-key-bits'],
   ];
+  // What does not open the keys here must not seal those there, which nobody can take back.
+  const wrong = await duoveil([...moving, ...newKeyFile(join(directory, 'wrong'))]);
+  expect(wrong.log.at(-1)).toContain('UNSEALING_FAILED');
+  expect(existsSync(moved)).toBe(false);
   const said = await succeed(moving);
   expect(said[0]).toMatch(/^patient-1 has moved, with the \d+ samples behind the baseline$/);
   expect(await succeed(moving)).toEqual(said);
