@@ -66,6 +66,7 @@ import { PackedSuite, type PackedEnvironment } from './monitor/packed-suite.js';
 import { ReferenceSuite } from './monitor/reference-suite.js';
 import { Outlet } from './outlets/outlet.js';
 import { webhookOf } from './outlets/settings.js';
+import { watchStore } from './store-watch.js';
 import { openStore } from './store/index.js';
 
 /** Largest message either way: 32 blinded operations at 8,192 bits stay well below. */
@@ -222,11 +223,20 @@ export async function serve(settings: SpSettings): Promise<void> {
     await writeFileAtomic(settings.portFile, `${String(server.port)}\n`, 0o644);
   }
 
+  const watching = new AbortController();
+  const watched = watchStore({
+    ...{ ask: () => store.ask(), health: server.health, sleep: systemSleep, logger },
+    signal: watching.signal,
+  });
+
   await stopping;
+  // What goes down is not to become ready again.
+  watching.abort();
   await Promise.all([server.drain(settings.graceMs), operatorsServer?.drain(settings.graceMs)]);
   stop.abort();
   await monitors.stopped();
   await outlet?.stopped();
+  await watched;
   csp.close();
   tls.close();
   await store.close();

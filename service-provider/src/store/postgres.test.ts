@@ -87,11 +87,14 @@ describe.skipIf(!POSTGRES_AVAILABLE)(`a store on ${POSTGRES_NAME}`, () => {
 
   it('says that it is away for the moment, and goes on when it is back', async () => {
     await append(1);
+    await store.ask();
     await postgres.halt();
+    await expect(store.ask()).rejects.toMatchObject(unavailable);
     await expect(append(2)).rejects.toMatchObject(unavailable);
     await expect(store.samples.last(PATIENT)).rejects.toMatchObject(unavailable);
     await expect(openPostgres(parsePostgresUrl(url))).rejects.toMatchObject(unavailable);
     await postgres.resume();
+    await store.ask();
     await append(2);
     expect(await store.samples.last(PATIENT)).toBe(2);
   });

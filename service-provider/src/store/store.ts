@@ -1,9 +1,11 @@
 import type { PublicParameters } from '@duoveil/common/bcp';
 import { systemRandom } from '@duoveil/common/random';
+import { sql } from 'kysely';
 
 import { BookStore } from './books.js';
 import type { Database, NewsListener } from './database.js';
 import { DecisionStore } from './decisions.js';
+import { storing } from './failures.js';
 import { GroupCommit } from './group-commit.js';
 import { FencedWrites, LeaseStore } from './leases.js';
 import { ModelStore } from './models.js';
@@ -23,6 +25,11 @@ export interface Store {
   readonly books: BookStore;
   /** Has a listener told what other processes wrote. */
   listen(listener: NewsListener): void;
+  /**
+   * Asks the database something that costs nothing.
+   * @throws DuoveilError `STORAGE_UNAVAILABLE`, `STORAGE_FAILED` where it does not answer
+   */
+  ask(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -56,6 +63,10 @@ export async function storeOver(
     listen: (listener) => {
       database.listen(listener);
     },
+    ask: () =>
+      storing(async () => {
+        await sql`select 1`.execute(db);
+      }),
     close: () => database.close(),
   };
 }
