@@ -10,6 +10,10 @@ it.each([
   [['--enable-source-maps', '--inspect-brk=0.0.0.0:9229'], '--inspect-brk'],
   [['--heapsnapshot-signal=SIGUSR2'], '--heapsnapshot-signal'],
   [['', '--max-old-space-size=100 --report-on-fatalerror'], '--report-on-fatalerror'],
+  [['--heap_prof'], '--heap-prof'],
+  [['--report_on_fatalerror'], '--report-on-fatalerror'],
+  [['--no-warnings "--inspect=0"'], '--inspect'],
+  [['"\\--inspect=0"'], '--inspect'],
 ])('a process that is started with %j is refused', (options, option) => {
   expect(() => {
     harden(silentLogger(), options);

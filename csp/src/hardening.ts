@@ -12,7 +12,9 @@ const SHOWING =
  * @throws DuoveilError `OPTION_INVALID` where one of them writes memory down or opens a debugger
  */
 export function harden(logger: Logger, options: readonly string[]): void {
-  const [, option] = SHOWING.exec(options.join(' ')) ?? [];
+  // As Node.js reads them: quotes and backslashes go, and an underscore is as good as a dash.
+  const read = options.join(' ').replaceAll(/["\\]/g, '').replaceAll('_', '-');
+  const [, option] = SHOWING.exec(read) ?? [];
   if (option !== undefined) {
     throw duoveilError(
       'OPTION_INVALID',
