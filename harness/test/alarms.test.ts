@@ -137,6 +137,7 @@ test('alarms are for operators, and wrong requests are refused', async () => {
   const alice = await servers.issue('operator', identity('operator'));
   const wrong: [string, string[], string][] = [
     ['acknowledge', ['--alarm', 'patient-1:99'], 'ALARM_UNKNOWN'],
+    ['acknowledge', ['--alarm', 'a'.repeat(80)], 'MESSAGE_INVALID'],
     ['relearn', ['--patient', 'nobody'], 'PATIENT_NOT_ENROLLED'],
     ['suppress', ['--patient', PATIENT, '--minutes', '2000', '--reason', 'x'], 'OPTION_INVALID'],
     ['watch', ['--patient', 'nobody'], 'PATIENT_NOT_ENROLLED'],

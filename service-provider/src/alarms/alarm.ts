@@ -1,10 +1,26 @@
 /** What an alarm is. Nothing in here is, or says, a vital sign: levels, times and who did what. */
+import { duoveilError } from '@duoveil/common/errors';
 import type { PatientId } from '@duoveil/common/runtime';
 
 declare const alarmIdBrand: unique symbol;
 
 /** Names an alarm for good: `<patient>:<number>`, the number counting a patient's alarms from 1. */
 export type AlarmId = string & { readonly [alarmIdBrand]: true };
+
+/** The form of a name; whether there is such an alarm is another matter. */
+export const ALARM_ID = /^[A-Za-z0-9._-]{1,64}:[1-9][0-9]{0,15}$/;
+
+/**
+ * Checks a name.
+ * @param where the field that it came from, for the message
+ * @throws DuoveilError `MESSAGE_INVALID`
+ */
+export function parseAlarmId(text: string, where: string): AlarmId {
+  if (ALARM_ID.test(text)) return text as AlarmId;
+  // The text itself is left out: it may be anything.
+  const message = `${where} must be the name of an alarm, <patient>:<number>`;
+  throw duoveilError('MESSAGE_INVALID', message, { field: where });
+}
 
 /**
  * What an alarm is about.

@@ -195,7 +195,7 @@ function patientOf(id: AlarmId): PatientId {
 }
 
 function unknownAlarm(id: AlarmId): Error {
-  return duoveilError('ALARM_UNKNOWN', `there is no alarm ${JSON.stringify(id.slice(0, 80))}`);
+  return duoveilError('ALARM_UNKNOWN', `there is no alarm ${id}`);
 }
 
 function requireWithin(field: string, value: number, most: number): void {

@@ -17,7 +17,7 @@ import {
   type Alarm as WireAlarm,
 } from '@duoveil/proto';
 
-import type { Alarm, AlarmId } from '../alarms/alarm.js';
+import { parseAlarmId, type Alarm } from '../alarms/alarm.js';
 import type { AlarmFilter, Fleet } from '../fleet/fleet.js';
 
 /** Alarms that are listed unless told otherwise, and at most. */
@@ -67,7 +67,8 @@ export async function acknowledgeAlarms(
   if (ids.length < 1 || ids.length > LISTED.most) {
     throw invalid('ids', `must have 1 to ${String(LISTED.most)} elements`);
   }
-  const alarms = await fleet.acknowledge(ids as AlarmId[], nameOf(context));
+  const named = ids.map((id) => parseAlarmId(id, 'ids'));
+  const alarms = await fleet.acknowledge(named, nameOf(context));
   return { alarms: alarms.map(wireAlarm) };
 }
 

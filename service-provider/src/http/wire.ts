@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 
-import type { Alarm, Suppression } from '../alarms/alarm.js';
+import { ALARM_ID, type Alarm, type Suppression } from '../alarms/alarm.js';
 import type {
   BaselineNotice,
   FleetChange,
@@ -25,7 +25,7 @@ export const patientName = z
 /** As {@link AlarmId} has it. */
 export const alarmName = z
   .string()
-  .regex(/^[A-Za-z0-9._-]{1,64}:[1-9][0-9]{0,15}$/, 'must be <patient>:<number>')
+  .regex(ALARM_ID, 'must be <patient>:<number>')
   .describe('<patient>:<number>');
 
 const levelPoint = z

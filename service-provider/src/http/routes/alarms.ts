@@ -2,7 +2,7 @@
 import { parsePatientId } from '@duoveil/common/runtime';
 import { z } from 'zod';
 
-import type { AlarmId } from '../../alarms/alarm.js';
+import { parseAlarmId } from '../../alarms/alarm.js';
 import type { AlarmFilter } from '../../fleet/fleet.js';
 import { callerOf } from '../access.js';
 import type { HttpApp } from '../app.js';
@@ -51,8 +51,7 @@ export function alarmRoutes(app: HttpApp, { fleet }: HttpEnvironment): void {
       },
     },
     async (request) => {
-      // The pattern has been looked at; whether there is such an alarm is the fleet's to say.
-      const ids = request.body.ids as AlarmId[];
+      const ids = request.body.ids.map((id) => parseAlarmId(id, 'ids'));
       const alarms = await fleet.acknowledge(ids, callerOf(request).name);
       return { alarms: alarms.map(encodeAlarm) };
     },
