@@ -1,12 +1,20 @@
 /** What a service provider makes of gateways that do not keep to the rules. */
+import { setMaxListeners } from 'node:events';
+
 import { isOutlier, scaleOf, toNumber } from '@duoveil/common/encoding';
 import type { Schema } from '@duoveil/common/encoding';
 import type { ErrorCode } from '@duoveil/common/errors';
 import { bytesFromInteger, integerFromBytes } from '@duoveil/common/random';
-import { parsePatientId } from '@duoveil/common/runtime';
-import { Baseline, IngestRequest, Output, Suite } from '@duoveil/proto';
+import { callServerStream, linkedAbort, parsePatientId } from '@duoveil/common/runtime';
+import {
+  Baseline,
+  IngestRequest,
+  MonitoringServiceService as Monitoring,
+  Output,
+  Suite,
+} from '@duoveil/proto';
 import type { EnrolRequest, Sample } from '@duoveil/proto';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 
 import { scoreExact, trainExact } from '../src/oracle/index.js';
 import { Deployment, engine, identity, PATIENT } from './support/deployment.js';
@@ -498,6 +506,44 @@ describe('an enrolment', () => {
       });
     }
   });
+});
+
+test('a gateway with too many streams is told to wait, and nobody else is', async () => {
+  const flooding = await newGateway('flooding');
+  await flooding.enrol();
+  const tls = await deployment.tls(identity('gateway', flooding.patient));
+  const { address } = deployment.servers;
+  const refused: unknown[] = [];
+  const end = new AbortController();
+  setMaxListeners(0, end.signal);
+  // Each over a connection of its own.
+  const streams = Array.from({ length: 40 }, async () => {
+    const connection = deployment.connectWith('sp', address, tls);
+    const request = { patientId: flooding.patient, fromSequence: 1n };
+    const life = linkedAbort(end.signal);
+    const events = callServerStream(connection, Monitoring.watch, request, { signal: life.signal });
+    await events.next().catch((error: unknown) => {
+      if (!end.signal.aborted) refused.push(error);
+    });
+    life.release();
+  });
+  await vi.waitUntil(() => refused.length === 8, { timeout: 30_000 });
+  const tooMany = { code: 'OVERLOADED', details: { retryAfterMs: 1000 } };
+  for (const error of refused) expect(error).toMatchObject(tooMany);
+  await expectToGoOn();
+  expect(refused).toHaveLength(8);
+  end.abort(new Error('enough'));
+  await Promise.all(streams);
+  // They are let go, and it may come again.
+  await vi.waitUntil(() =>
+    flooding.open().then(
+      ({ stream }) => {
+        stream.cancel();
+        return true;
+      },
+      () => false,
+    ),
+  );
 });
 
 function never(): never {

@@ -165,7 +165,7 @@ async function run(
     try {
       begun = begin(call, roles, environment, endsWith, requestId, logger);
     } catch (error) {
-      logger.warn('call refused', { error });
+      logger[levelOf(toDuoveilError(error))]('call refused', { error });
       refuse(encodeError(error, requestId));
       return;
     }
@@ -189,6 +189,7 @@ function begin(
 ): Call {
   const { identity, certificate } = authorise(call, environment, roles);
   const parametersDigest = namedGeneration(call.metadata);
+  const leave = environment.peers.enter(identity);
   const life = linkedAbort(...endsWith);
   const logger = parentLogger.child({
     caller: formatIdentity(identity),
@@ -210,6 +211,7 @@ function begin(
   const letGo = (): void => {
     life.release();
     letCertificateGo();
+    leave();
   };
   return {
     context: { identity, signal: life.signal, requestId, parametersDigest, logger },

@@ -73,12 +73,18 @@ interface RawHandlers {
   readonly watch: (call: StreamCall) => void;
 }
 
+/** A caller whose call has begun. */
+interface Entered extends Caller {
+  /** Ends it. */
+  readonly leave: () => void;
+}
+
 /** The caller, or how it is refused. */
-function caller(call: HealthCall, environment: HandlerEnvironment): Caller | WireStatus {
+function caller(call: HealthCall, environment: HandlerEnvironment): Entered | WireStatus {
   try {
     const known = authorise(call, environment, roles);
     requireDecoded(call.request);
-    return known;
+    return { ...known, leave: environment.peers.enter(known.identity) };
   } catch (error) {
     const requestId = Buffer.from(environment.random.bytes(8)).toString('hex');
     environment.logger.warn('call refused', { method: call.getPath(), requestId, error });
@@ -89,8 +95,12 @@ function caller(call: HealthCall, environment: HandlerEnvironment): Caller | Wir
 function guardUnary(handle: RawHandlers['check'], environment: HandlerEnvironment) {
   return (call: HealthCall, callback: Callback): void => {
     const known = caller(call, environment);
-    if ('identity' in known) handle(call, callback);
-    else callback(known);
+    if (!('identity' in known)) {
+      callback(known);
+      return;
+    }
+    handle(call, callback);
+    known.leave();
   };
 }
 
@@ -107,7 +117,11 @@ function guardWatch(handle: RawHandlers['watch'], environment: HandlerEnvironmen
       release();
       call.end();
     };
-    const release = environment.peers.hold(known.certificate, end);
+    const letCertificateGo = environment.peers.hold(known.certificate, end);
+    const release = (): void => {
+      letCertificateGo();
+      known.leave();
+    };
     environment.draining.addEventListener('abort', end, { once: true });
     call.on('cancelled', () => {
       release();

@@ -85,6 +85,7 @@ describe('a logger', () => {
     });
     expect(lines[0]).not.toContain('payload-content');
     expect(lines[0]).not.toContain('77777');
+    expect(lines[0]).not.toContain('stack');
   });
 
   it('survives values that contain themselves', () => {

@@ -59,17 +59,29 @@ export function loggable(value: unknown, depth = 0): unknown {
   );
 }
 
-/** An error with its causes. Messages of foreign errors stay: they are what a defect is found by. */
-function loggableError(error: Error, depth: number): unknown {
+/**
+ * An error with its causes. Messages of foreign errors stay: they are what a defect is found by.
+ * @param isExplained does it cause an error whose code says what has happened?
+ */
+function loggableError(error: Error, depth: number, isExplained = false): unknown {
   const known = isDuoveilError(error);
+  const { cause } = error;
+  const hasCode = isExplained || (known && error.code !== 'INTERNAL');
   return {
     name: error.name,
     ...(known && { code: error.code, details: loggable(error.details, depth + 1) }),
     message: loggable(error.message),
     // Our own errors say where they come from by their code, except for a defect.
-    ...((!known || error.code === 'INTERNAL') && { stack: loggable(error.stack) }),
-    ...(error.cause !== undefined && { cause: loggable(error.cause, depth + 1) }),
+    ...(!hasCode && { stack: loggable(error.stack) }),
+    ...(cause !== undefined && { cause: loggableCause(cause, depth + 1, hasCode) }),
   };
+}
+
+function loggableCause(cause: unknown, depth: number, isExplained: boolean): unknown {
+  const isDeep = depth >= maximumDepth;
+  return cause instanceof Error && !isDeep
+    ? loggableError(cause, depth, isExplained)
+    : loggable(cause, depth);
 }
 
 const sanitise = winston.format((info) => {

@@ -1,5 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { clockAt } from './fixture.js';
+import type { Identity } from './identity.js';
+import { parsePatientId } from './patient-id.js';
 import { Peers } from './peers.js';
 import { nothingRevoked } from './revocation.js';
 
@@ -16,6 +18,28 @@ describe('peers', () => {
     expect(() => {
       peers.admit(old);
     }).toThrow(/has expired/);
+  });
+
+  it('have so many calls at once and no more, whatever connections they use', () => {
+    const peers = new Peers(() => nothingRevoked, clockAt(now));
+    const gateway = (name: string): Identity => {
+      const patient = parsePatientId(name, 'patient');
+      return { trustDomain: 'test.internal', role: 'gateway', patient };
+    };
+    const leaves = Array.from({ length: 32 }, () => peers.enter(gateway('bed-1')));
+    const one = (): (() => void) => peers.enter(gateway('bed-1'));
+    expect(one).toThrow(
+      expect.objectContaining({ code: 'OVERLOADED', details: { retryAfterMs: 1000 } }),
+    );
+    // Nobody else is kept out by it.
+    peers.enter(gateway('bed-2'))();
+    leaves[0]?.();
+    // A call ends once, however often that is said.
+    leaves[0]?.();
+    leaves[1] = one();
+    expect(one).toThrow(/in progress/);
+    for (const leave of leaves) leave();
+    expect(Array.from({ length: 31 }, one)).toHaveLength(31);
   });
 
   it('lose their calls when it is over, and only those', () => {
