@@ -8,7 +8,7 @@ import { systemRandom } from '@duoveil/common/random';
 import { implement, unary, type Clock, type Service } from '@duoveil/common/runtime';
 import { Secret } from '@duoveil/common/secret';
 import { ParametersServiceService, type GetParametersResponse } from '@duoveil/proto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { contextForTests } from '../../../harness/src/local/loopback.js';
 import { setUpForTests } from '../../../harness/src/local/parties.js';
@@ -186,6 +186,17 @@ describe('an unsealed CSP', () => {
   it('does not look at what is offered', async () => {
     await custodians.unseal(key, ALICE);
     expect(await custodians.unseal(wrongKey, BOB)).toMatchObject({ isOpen: true });
+  });
+
+  it('has written down that there is a generation before there is one', async () => {
+    await custodians.unseal(key, ALICE);
+    vi.spyOn(Custody.prototype, 'add').mockRejectedValueOnce(new Error('the power is off'));
+    await expect(custodians.rotate(ALICE)).rejects.toThrow('the power is off');
+    expect((await audited()).at(-1)).toBe(
+      `custody Rotate alice generation 2, ${second.parameters.digest}`,
+    );
+    await custodians.rotate(ALICE);
+    expect(await modulusServed(second.parameters.digest)).toBe(modulusOf(second));
   });
 
   it('serves a further generation beside the first, until that is retired', async () => {

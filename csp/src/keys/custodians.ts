@@ -112,11 +112,12 @@ export class Custodians<C extends Unsealed> {
       const { vault, custody, audit, draw } = this.#environment;
       await vault.use(async (unsealed) => {
         custody.requireRoom();
-        const opened = await custody.add(await draw(custody.newest), unsealed.custodyKey);
-        const { number, parameters } = opened.generation;
-        const detail = `generation ${String(number)}, ${parameters.digest}`;
+        const drawn = await draw(custody.newest);
+        const number = custody.newest.number + 1;
+        const detail = `generation ${String(number)}, ${drawn.parameters.digest}`;
+        // First: no generation without a line, whenever the process is killed.
         await audit.append({ event: 'custody', method: 'Rotate', by, detail });
-        await unsealed.add(opened);
+        await unsealed.add(await custody.add(drawn, unsealed.custodyKey));
       });
     });
   }
