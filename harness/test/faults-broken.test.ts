@@ -45,9 +45,10 @@ function hasty(): Doubles {
   };
 }
 
-/** A gateway that takes what it has sent for what has arrived, and does not send it again. */
+/** A gateway that takes what it has sent for what has arrived, and keeps nothing of it. */
 const careless: Doubles = {
   meddleWithSpool: (spool) => {
+    Object.defineProperty(spool, 'oldest', { get: () => spool.acknowledged + 1 });
     const read = spool.from.bind(spool);
     spool.from = (sequence, limit) => {
       const samples = read(sequence, limit);

@@ -11,7 +11,7 @@ import { Deployment, identity } from './support/deployment.js';
 import { duoveil } from './support/duoveil.js';
 
 /** A name that is nowhere by chance. */
-const PATIENT = parsePatientId('zebra-4711', 'patient');
+const PATIENT = parsePatientId('zebra-okapi', 'patient');
 const ROWS = 20;
 const WINDOW = 8;
 
@@ -115,7 +115,7 @@ describe('the metrics of a run', () => {
   test('name no patient and no party', () => {
     for (const text of Object.values(scraped)) {
       expect(text.length).toBeGreaterThan(1000);
-      expect(text).not.toMatch(/zebra|4711|spiffe/);
+      expect(text).not.toMatch(/zebra|okapi|spiffe/);
     }
   });
 
@@ -169,7 +169,7 @@ test('a trace goes from a sample at the gateway to the CSP, and names no patient
   }
   // Each sample is a trace of its own.
   expect(new Set(scores.map(({ traceId }) => traceId)).size).toBe(scores.length);
-  expect(collector.bodies.join('')).not.toMatch(/zebra|4711/);
+  expect(collector.bodies.join('')).not.toMatch(/zebra|okapi/);
 
   const ids = scores.map(({ traceId }) => traceId);
   const logged = deployment.log.filter((line) => ids.some((id) => line.includes(id)));
