@@ -27,6 +27,7 @@ import {
   type Identity,
   type LogLevel,
   type PatientId,
+  type Tls,
 } from '@duoveil/common/runtime';
 
 import { CustodyServiceService } from '@duoveil/proto';
@@ -87,6 +88,17 @@ export interface Successor extends Replica {
   readonly database: string;
 }
 
+/** How an SP is told where it keeps its things. */
+interface StoreArguments {
+  readonly options: readonly string[];
+  readonly environment: Record<string, string>;
+}
+
+/** In a file, which keeps its key beside it. */
+function storeIn(file: string): StoreArguments {
+  return { options: ['--database', file], environment: {} };
+}
+
 /** The host that throw-away servers listen on. */
 const HOST = '127.0.0.1';
 
@@ -108,6 +120,7 @@ export class Servers {
   readonly #storeKey = randomBytes(32).toString('hex');
   readonly #replicas: Replica[] = [];
   #digest: ParametersDigest | undefined;
+  #custodian: Promise<Tls> | undefined;
   #setUp: Supervised | undefined;
   #csp: Supervised | undefined;
   #sp: Supervised | undefined;
@@ -268,8 +281,8 @@ export class Servers {
     const name = `sp-${String(this.#replicas.length + 2)}`;
     const database = this.#path(name, 'sp.db');
     let port = 0;
-    const own = ['--database', database];
-    const party = await this.#startProvider(name, csp, () => port, { digest, database: own });
+    const own = { digest, ...storeIn(database) };
+    const party = await this.#startProvider(name, csp, () => port, own);
     port = await this.#ready(name, party);
     const successor = { party, address: `${HOST}:${String(port)}`, database };
     this.#replicas.push(successor);
@@ -280,32 +293,27 @@ export class Servers {
     name: string,
     csp: string,
     port: () => number,
-    { digest, database } = { digest: this.digest, database: this.#database },
+    store = { digest: this.digest, ...this.#store },
   ): Promise<Supervised> {
     const tls = await this.issue(name, { trustDomain: defaultTrustDomain, role: 'sp' });
-    const isShared = this.#options.databaseUrl !== undefined;
+    const { digest, options, environment } = store;
     return this.#start(name, '@duoveil/service-provider/main', port, {
-      arguments: [...['--tls', tls], ...['--csp', csp], '--parameters-digest', digest, ...database],
-      environment: isShared ? { DUOVEIL_STORE_KEY: this.#storeKey } : {},
+      arguments: [...['--tls', tls], ...['--csp', csp], '--parameters-digest', digest, ...options],
+      environment,
     });
   }
 
   /** Where the SP and its replicas keep their things. */
-  get #database(): readonly string[] {
+  get #store(): StoreArguments {
     const { databaseUrl } = this.#options;
-    return databaseUrl === undefined
-      ? ['--database', this.spDatabase]
-      : ['--database-url', databaseUrl];
+    if (databaseUrl === undefined) return storeIn(this.spDatabase);
+    const options = ['--database-url', databaseUrl];
+    return { options, environment: { DUOVEIL_STORE_KEY: this.#storeKey } };
   }
 
   /** Make a new generation of keys at the CSP, as a custodian does; the digest of its parameters. */
   async rotate(): Promise<ParametersDigest> {
-    const identity: Identity = {
-      trustDomain: defaultTrustDomain,
-      role: 'custodian',
-      name: CUSTODIAN,
-    };
-    const tls = await loadTls(credentialFiles(await this.issue('custodian', identity)));
+    const tls = await (this.#custodian ??= this.#loadCustodian());
     const connection = connect({ address: this.cspAddress, tls, expectRole: 'csp' });
     try {
       const { custody } = await callUnary(connection, CustodyServiceService.rotate, {}, SOON);
@@ -314,6 +322,11 @@ export class Servers {
     } finally {
       connection.close();
     }
+  }
+
+  async #loadCustodian(): Promise<Tls> {
+    const who = { trustDomain: defaultTrustDomain, role: 'custodian', name: CUSTODIAN } as const;
+    return loadTls(credentialFiles(await this.issue('custodian', who)));
   }
 
   /** Issue a gateway's certificate; its directory. */
